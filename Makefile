@@ -1,0 +1,59 @@
+# Two commands do everything: `make demo` and `make test`. The others are their parts.
+.DEFAULT_GOAL := help
+.PHONY: help setup lock demo test test-unit test-functional test-dags test-system lint format clean
+
+PYTHON ?= python3.11
+UV_VERSION := 0.13.9
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export PYTHONPATH := $(CURDIR)/airflow_src/dags:$(CURDIR)/airflow_src/plugins
+UV_COMPILE := $(BIN)/uv pip compile --quiet --python-version 3.11 --custom-compile-command "make lock"
+PYTEST := $(BIN)/python -m pytest
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## create .venv with everything that demo, tests and lint need
+
+$(STAMP): tests/requirements.lock
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --requirements tests/requirements.lock
+	@touch $@
+
+lock: setup ## resolve requirements.txt files into the lock files
+	$(UV_COMPILE) requirements.txt --output-file requirements.lock
+	$(UV_COMPILE) tests/requirements.txt --constraints requirements.lock --output-file tests/requirements.lock
+
+demo: setup ## restore sample files with a real Airflow, then stay up (DEMO_EXIT=1: end by itself)
+	@$(BIN)/python -m demo
+
+test: setup lint ## lint, types and all tests
+	$(PYTEST) tests
+
+test-unit: setup ## pure logic, seconds
+	$(PYTEST) tests/unit
+
+test-functional: setup ## real S3 and MongoDB servers over sockets
+	$(PYTEST) tests/functional
+
+test-dags: setup ## DAG structure and import
+	$(PYTEST) tests/dags
+
+test-system: setup ## a whole Airflow
+	$(PYTEST) tests/system
+
+lint: setup ## ruff, mypy and import rules
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup ## let ruff rewrite the code
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean: ## remove the environment and everything generated
+	rm -rf $(VENV) .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

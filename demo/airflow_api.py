@@ -112,6 +112,15 @@ class AirflowApi:
         records = self.get(path)["content"]
         return [record if isinstance(record, dict) else {"event": record} for record in records]
 
+    def task_errors(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> list[str]:
+        """Return the texts of all errors in the log of a task: of the exceptions, where a record has some."""
+        errors = []
+        for record in self.task_log(dag_id, run_id, task_id, try_number):
+            if record.get("level") in {"error", "critical"}:
+                details = [f"{error['exc_type']}: {error['exc_value']}" for error in record.get("error_detail") or []]
+                errors += details or [str(record["event"])]
+        return errors
+
     def xcom(self, dag_id: str, run_id: str, task_id: str) -> Any:  # noqa: ANN401 - JSON
         """Return what a task returned."""
         path = f"{_run_path(dag_id, run_id)}/taskInstances/{task_id}/xcomEntries/return_value?deserialize=true"

@@ -44,14 +44,14 @@ class AirflowStack:
     Args:
         home: becomes `AIRFLOW_HOME`; created if missing.
         aws_connection: the connection `aws_default`, as a dict.
-        variables: further environment variables, for all parts: settings YAML, MongoDB.
+        variables: further environment variables, for all parts: settings YAML, MongoDB; they win over the stack's own.
         preferred_port: of the UI and the REST API, if it is free.
-        dags_folder: where the DAG files are.
+        command: where to put the `airflow` command with the settings of this run; `<home>/airflow` when None.
 
     Attributes:
         url: of the UI, such as `http://127.0.0.1:8080`.
         api: the REST API.
-        command: path of the `airflow` command with the settings of this run.
+        command: path of that command.
     """
 
     def __init__(
@@ -61,13 +61,13 @@ class AirflowStack:
         variables: Mapping[str, str],
         *,
         preferred_port: int | None = None,
-        dags_folder: Path = DAGS_FOLDER,
+        command: Path | None = None,
     ) -> None:
         self.home = home
         port = pick_port(preferred_port)
         self.url = f"http://{LOCALHOST}:{port}"
         self.api = AirflowApi(self.url)
-        self.command = home / "airflow"
+        self.command = command or home / "airflow"
         self._settings = {
             "AIRFLOW_HOME": str(home),
             "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(aws_connection),
@@ -77,7 +77,7 @@ class AirflowStack:
             "AIRFLOW__API__SECRET_KEY": secrets.token_urlsafe(48),
             "AIRFLOW__API__WORKERS": "1",
             "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(64),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS_FOLDER),
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
             "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
             "AIRFLOW__CORE__FERNET_KEY": urlsafe_b64encode(secrets.token_bytes(32)).decode(),
@@ -134,7 +134,7 @@ class AirflowStack:
 
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the real `airflow` command; a call takes about 5 s."""
-        return run_to_end([self.command, *arguments])
+        return run_to_end([self.command, *arguments], self._environment)
 
     def trigger(self, conf: Mapping[str, Any]) -> str:
         """Trigger our DAG with `airflow dags trigger` and return the run id.

@@ -45,7 +45,7 @@ class MongoServer:
         self.writer = MongoUser("kraken_readwrite", "readWrite")
         self._folder = folder
         self._log_file = log_file or folder.with_suffix(".log")
-        self._process = self._server(with_auth=False)
+        self.process = self._server(with_auth=False)
 
     def client(self, user: MongoUser | None, **options: Any) -> pymongo.MongoClient[dict[str, Any]]:  # noqa: ANN401
         """Return a pymongo client logged in as this user; `options` go to MongoClient. Close it when done."""
@@ -75,17 +75,17 @@ class MongoServer:
                 client[DATABASE].command(
                     "createUser", user.name, pwd=user.password, roles=[{"role": user.role, "db": DATABASE}]
                 )
-        self._process.stop()
+        self.process.stop()
         self._start(with_auth=True, as_user=self.reader)
 
     def stop(self) -> None:
         """End it; its folder stays."""
-        self._process.stop()
+        self.process.stop()
 
     def _start(self, *, with_auth: bool, as_user: MongoUser | None) -> None:
-        self._process = self._server(with_auth=with_auth)
-        self._process.start()
-        wait_until(lambda: self._answers(as_user), [self._process], "The MongoDB server", timeout_seconds=60)
+        self.process = self._server(with_auth=with_auth)
+        self.process.start()
+        wait_until(lambda: self._answers(as_user), [self.process], "The MongoDB server", timeout_seconds=60)
 
     def _answers(self, user: MongoUser | None) -> bool:
         if not accepts_connections(self.port):

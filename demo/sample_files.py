@@ -4,7 +4,7 @@
     20250115_sample.d/                                  a folder, with sub folders and an empty file
         analysis.tdf
         analysis.tdf_bin                                several parts
-        calibration.bin                                 exactly one part: S3's own ETag ends in -1, file_info has the MD5
+        calibration.bin                                 exactly one part: S3's ETag ends in -1, file_info has the MD5
         Storage.mcf_idx                                 empty
         1234.m/microTOFQImpacTemAcquisition.method
         1234.m/diagnostics/log.txt
@@ -16,7 +16,7 @@ Hashes come from the local file and never from S3: what counts is what the instr
 
 import hashlib
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -137,6 +137,30 @@ def upload_like_the_host(
     }
     raw_files.replace_one({"_id": sample.raw_file_id}, document, upsert=True)
     return document
+
+
+def differences(sample: SampleRawFile, instrument_folder: Path, restored_folder: Path) -> list[str]:
+    """Compare the restored files of a sample with the instrument's, byte by byte; one line per difference."""
+    problems = []
+    for relative_path in sample.sizes:
+        restored = restored_folder / relative_path
+        if not restored.is_file():
+            problems.append(f"{restored} is missing")
+        elif _sha256(restored) != _sha256(instrument_folder / relative_path):
+            problems.append(f"{restored} differs from the instrument's file")
+    return problems
+
+
+def strangers(samples: Iterable[SampleRawFile], restored_folder: Path) -> list[str]:
+    """Return what lies below a project's output that is neither a file of these samples nor a status report."""
+    known = {restored_folder / relative_path for sample in samples for relative_path in sample.sizes}
+    known |= set(restored_folder.glob("_download_status_*.txt"))
+    return sorted(str(path) for path in restored_folder.rglob("*") if not path.is_dir() and path not in known)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _make_bucket(bucket: str, s3_client: Any) -> None:  # noqa: ANN401 - boto3 makes its classes at run time

@@ -1,6 +1,6 @@
 # Two commands do everything: `make demo` and `make test`. The others are their parts.
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo test test-unit test-functional test-dags test-system lint format clean
+.PHONY: help setup lock demo test test-unit test-functional test-dags test-system lint format image-check up down clean
 
 PYTHON ?= python3.11
 UV_VERSION := 0.13.9
@@ -10,6 +10,8 @@ STAMP := $(VENV)/.installed
 export PYTHONPATH := $(CURDIR)/airflow_src/dags:$(CURDIR)/airflow_src/plugins
 UV_COMPILE := $(BIN)/uv pip compile --quiet --python-version 3.11 --custom-compile-command "make lock"
 PYTEST := $(BIN)/python -m pytest
+COMPOSE ?= docker compose
+AIRFLOW_SERVICES := airflow-apiserver airflow-scheduler airflow-dag-processor airflow-triggerer airflow-worker
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +27,8 @@ $(STAMP): tests/requirements.lock
 lock: setup ## resolve requirements.txt files into the lock files
 	$(UV_COMPILE) requirements.txt --output-file requirements.lock
 	$(UV_COMPILE) tests/requirements.txt --constraints requirements.lock --output-file tests/requirements.lock
+	$(UV_COMPILE) airflow_src/docker/requirements.txt --constraints requirements.lock \
+	    --output-file airflow_src/docker/requirements.lock
 
 demo: setup ## restore sample files with a real Airflow, then stay up (DEMO_EXIT=1: end by itself)
 	@$(BIN)/python -m demo
@@ -53,6 +57,22 @@ lint: setup ## ruff, mypy and import rules
 format: setup ## let ruff rewrite the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+image-check: setup ## run the install steps of the Dockerfile in a clean environment, without an engine
+	$(PYTEST) tests/packaging/test_image.py
+
+# The one-shot services are not waited for: `up --wait` takes a container that has ended well for a failure.
+up: .env ## start docker-compose.yaml and wait until it is healthy (writes .env when there is none)
+	@output=$$(sed -n 's/^KRAKEN_OUTPUT_DIR=//p' .env); test -d "$$output" || \
+	    { echo "KRAKEN_OUTPUT_DIR=$$output in .env is no folder: is the share mounted?" >&2; exit 1; }
+	$(COMPOSE) up --build --detach
+	$(COMPOSE) up --detach --wait $(AIRFLOW_SERVICES)
+
+down: ## stop what `make up` started; volumes and restored files stay
+	$(COMPOSE) down
+
+.env:
+	@python3 airflow_src/docker/make_env.py
 
 clean: ## remove the environment and everything generated
 	rm -rf $(VENV) .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -34,8 +34,8 @@ def create_bucket(environ: Mapping[str, str]) -> str:
         endpoint, region = extra["endpoint_url"], extra["region_name"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{_CONNECTION} must be JSON with login, password and extra.endpoint_url, extra.region_name, see .env.example"
-            f" ({type(error).__name__})"
+            f"{_CONNECTION} must be JSON with login, password, extra.endpoint_url and extra.region_name, "
+            f"see .env.example ({type(error).__name__})"
         ) from None
     s3 = boto3.client(
         "s3",

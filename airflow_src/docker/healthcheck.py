@@ -1,10 +1,10 @@
 """Container health check: asks the running process, without starting another Airflow.
 
-Usage: ``python healthcheck.py api-server|scheduler|dag-processor|triggerer|worker``. Ends with 0 when healthy, else with
-1 and one line that says what is wrong (``docker inspect`` shows it).
+Usage: ``python healthcheck.py api-server|scheduler|dag-processor|triggerer|worker``. Ends with 0 when healthy, else
+with 1 and one line that says what is wrong (``docker inspect`` shows it).
 
-``airflow jobs check`` imports all of Airflow, 5 s of CPU at every check. Here the API server and the scheduler answer for
-themselves over HTTP. DAG processor and triggerer have no port of their own, so the API server is asked for the
+``airflow jobs check`` imports all of Airflow, 5 s of CPU at every check. Here the API server and the scheduler answer
+for themselves over HTTP. DAG processor and triggerer have no port of their own, so the API server is asked for the
 age of their heartbeats. A worker answers Celery's ping through the broker.
 """
 
@@ -58,7 +58,7 @@ def check_scheduler(environ: Mapping[str, str]) -> None:
 
 
 def check_heartbeat(component: str, environ: Mapping[str, str]) -> None:
-    """Raise Unhealthy unless the API server knows a fresh heartbeat of ``component`` (``dag_processor``, ``triggerer``)."""
+    """Raise Unhealthy unless the API server knows a fresh heartbeat of ``dag_processor`` or ``triggerer``."""
     api = urlsplit(environ[_EXECUTION_API])
     body = _get(api.hostname or "", api.port or 80, "/api/v2/monitor/health")
     try:
@@ -78,7 +78,7 @@ def check_worker(environ: Mapping[str, str]) -> None:
     app.conf.broker_connection_retry = False
     try:
         answers = app.control.inspect(destination=[worker], timeout=TIMEOUT_S, limit=1).ping()
-    except Exception as error:  # kombu passes on whatever its transport raises
+    except Exception as error:  # noqa: BLE001 - kombu passes on whatever its transport raises
         # Not the text: it may hold the broker's URL and with it the password.
         raise Unhealthy(f"{worker}: the broker cannot be reached ({type(error).__name__})") from None
     finally:

@@ -86,5 +86,5 @@ if __name__ == "__main__":
         sys.exit(f"make_env: {exists.filename} exists already and is left alone")
     sys.stdout.write(
         f"Wrote {written} with fresh secrets. Profile 'local': embedded MongoDB and S3, output in {OUTPUT_DIR}.\n"
-        "The admin password is AIRFLOW_ADMIN_PASSWORD in that file. For production edit it: .env.example explains all.\n"
+        "The admin password is AIRFLOW_ADMIN_PASSWORD in it. For production edit it: .env.example explains all.\n"
     )

@@ -23,6 +23,7 @@ LOCALHOST = "127.0.0.1"
 
 _POLL_SECONDS = 0.1
 _TAIL_LINES = 25
+_KILLED_SECONDS = 5
 _PR_SET_PDEATHSIG = 1
 # Loaded here and not in the child: between fork and exec nothing may allocate more than it must.
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -111,7 +112,7 @@ class ChildProcess:
         family: dict[int, psutil.Process] = {}
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
-                if os.getsid(process.pid) == self._popen.pid and process.status() != psutil.STATUS_ZOMBIE:
+                if os.getsid(process.pid) == self._popen.pid and _is_alive(process):
                     family[process.pid] = process
         for process in list(family.values()):
             with contextlib.suppress(psutil.Error):
@@ -146,6 +147,10 @@ def stop_all(children: Iterable[ChildProcess], grace_seconds: float = 10) -> Non
                 process.kill()
         for child in children:
             child._reap()  # noqa: SLF001
+        # Killed is not gone: only afterwards are ports and files free.
+        deadline = time.monotonic() + _KILLED_SECONDS
+        while time.monotonic() < deadline and any(_is_alive(process) for process in family):
+            time.sleep(_POLL_SECONDS)
 
 
 def run_to_end(
@@ -241,6 +246,14 @@ def environment(additional: Mapping[str, str]) -> dict[str, str]:
     for name in ("NO_PROXY", "no_proxy"):
         kept[name] = ",".join(part for part in (kept.get(name, ""), LOCALHOST, "localhost") if part)
     return {**kept, "AWS_EC2_METADATA_DISABLED": "true", **additional}
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    """Say whether a process can still do something; an orphan may stay a zombie for as long as init likes."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _end_with_parent() -> None:

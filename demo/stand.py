@@ -11,9 +11,9 @@ Every start begins with an empty output, empty servers and new passwords; only t
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 
@@ -80,6 +80,11 @@ class Stand:
                 uploaded(sample)
         client.close()
 
+    def store(self, document: Mapping[str, Any]) -> None:
+        """Store a further document, as the user that the uploader has."""
+        with self.mongo.client(self.mongo.writer) as mongo:
+            mongo[DATABASE]["raw_file"].replace_one({"_id": document["_id"]}, document, upsert=True)
+
     def document(self, raw_file_id: str) -> dict[str, Any] | None:
         """Return a document as stored, read as the user that the DAG has."""
         with self.mongo.client(self.mongo.reader) as mongo:
@@ -94,6 +99,21 @@ class Stand:
         """End all processes, whether started or not."""
         stop_all([*self.airflow.processes, self.mongo.process, self.s3.process])
         self.airflow.stop()
+
+    def __enter__(self) -> Self:
+        """Start everything, with the samples uploaded."""
+        try:
+            self.start_servers()
+            self.airflow.start()
+            self.upload_samples(lambda _sample: None)
+            self.airflow.wait()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
 
 def write_settings(file: Path, output: Path) -> None:

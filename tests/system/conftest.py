@@ -1,0 +1,19 @@
+"""A whole Airflow with servers and sample files, once a session."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from demo.stand import Stand
+
+
+@pytest.fixture(scope="session")
+def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    """The stand of `make demo`, started and with its samples uploaded, nothing restored yet; about 35 s.
+
+    - `stand.airflow.cli(...)`, `.trigger(conf)`: the real command line; `stand.airflow.api`: the REST API.
+    - `stand.instrument`: the original files; `stand.project_output`: where the DAG restores them to.
+    - `stand.document(id)`, `stand.store(document)`: read and write documents in MongoDB.
+    """
+    with Stand(tmp_path_factory.mktemp("stand")) as started:
+        yield started

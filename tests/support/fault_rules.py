@@ -333,7 +333,10 @@ class ShiftRange(Action):
 
 @dataclass(frozen=True)
 class WrongContentLength(Action):
-    """Content-Length is wrong by `by`; all bytes are sent all the same, then the connection ends."""
+    """Content-Length is wrong by `by`; all bytes are sent all the same, then the connection ends.
+
+    Where it is too small, the surplus lies in wait on the client's kept connection: its next request may fail too.
+    """
 
     by: int
 

@@ -57,7 +57,7 @@ class AirflowApi:
             answer = self._send(method, f"/api/v2{path}", body)
         return answer
 
-    def get(self, path: str) -> Any:  # noqa: ANN401 - JSON
+    def get(self, path: str) -> Any:
         """Return the body of a GET.
 
         Raises:
@@ -121,7 +121,7 @@ class AirflowApi:
                 errors += details or [str(record["event"])]
         return errors
 
-    def xcom(self, dag_id: str, run_id: str, task_id: str) -> Any:  # noqa: ANN401 - JSON
+    def xcom(self, dag_id: str, run_id: str, task_id: str) -> Any:
         """Return what a task returned."""
         path = f"{_run_path(dag_id, run_id)}/taskInstances/{task_id}/xcomEntries/return_value?deserialize=true"
         return self.get(path)["value"]
@@ -180,7 +180,7 @@ def _run_path(dag_id: str, run_id: str) -> str:
     return f"/dags/{dag_id}/dagRuns/{urllib.parse.quote(run_id, safe='')}"
 
 
-def _decoded(content: bytes) -> Any:  # noqa: ANN401 - JSON
+def _decoded(content: bytes) -> Any:
     if not content:
         return None
     try:

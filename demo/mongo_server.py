@@ -8,10 +8,11 @@ import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pymongo
 from pymongo.errors import PyMongoError
+from typing_extensions import Self
 
 from demo.processes import LOCALHOST, ChildProcess, accepts_connections, environment, pick_port, wait_until
 
@@ -47,7 +48,7 @@ class MongoServer:
         self._log_file = log_file or folder.with_suffix(".log")
         self.process = self._server(with_auth=False)
 
-    def client(self, user: MongoUser | None, **options: Any) -> pymongo.MongoClient[dict[str, Any]]:  # noqa: ANN401
+    def client(self, user: MongoUser | None, **options: Any) -> pymongo.MongoClient[dict[str, Any]]:
         """Return a pymongo client logged in as this user; `options` go to MongoClient. Close it when done."""
         login = {} if user is None else {"username": user.name, "password": user.password, "authSource": DATABASE}
         return pymongo.MongoClient(

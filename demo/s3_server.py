@@ -7,10 +7,11 @@ memory (about three times their size) and reads ranges of large objects slowly.
 import secrets
 import sys
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import boto3
 from botocore.config import Config
+from typing_extensions import Self
 
 from demo.processes import LOCALHOST, ChildProcess, accepts_connections, environment, pick_port, wait_until
 
@@ -39,7 +40,7 @@ class S3Server:
             environment({}),
         )
 
-    def client(self, **config: Any) -> Any:  # noqa: ANN401 - boto3 makes its classes at run time
+    def client(self, **config: Any) -> Any:
         """Return a boto3 S3 client; `config` goes to botocore's Config. Close it when done."""
         # Empty proxies: never one between us and the loopback interface, whatever the environment says.
         return boto3.session.Session().client(

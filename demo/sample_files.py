@@ -96,7 +96,7 @@ def generate(sample: SampleRawFile, instrument_folder: Path, seed: int = SEED) -
 def upload_like_the_host(
     sample: SampleRawFile,
     instrument_folder: Path,
-    s3_client: Any,  # noqa: ANN401 - boto3 makes its classes at run time
+    s3_client: Any,
     raw_files: Collection[dict[str, Any]],
     part_size_mib: int = PART_SIZE_MIB,
 ) -> dict[str, Any]:
@@ -159,11 +159,10 @@ def strangers(samples: Iterable[SampleRawFile], restored_folder: Path) -> list[s
 
 
 def _sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def _make_bucket(bucket: str, s3_client: Any) -> None:  # noqa: ANN401 - boto3 makes its classes at run time
+def _make_bucket(bucket: str, s3_client: Any) -> None:
     if bucket in {known["Name"] for known in s3_client.list_buckets()["Buckets"]}:
         return
     s3_client.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": s3_client.meta.region_name})

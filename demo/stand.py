@@ -13,9 +13,10 @@ Every start begins with an empty output, empty servers and new passwords; only t
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import yaml
+from typing_extensions import Self
 
 from demo.airflow_stack import AirflowStack
 from demo.mongo_server import DATABASE, MongoServer

@@ -1,0 +1,163 @@
+"""The Dockerfile, as far as it goes without an engine: its claims, and its install steps in a clean environment."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tomllib
+
+from tests.packaging.compose_parsers import REPOSITORY
+
+DOCKERFILE = (REPOSITORY / "airflow_src/Dockerfile").read_text()
+# Comments out, continued lines joined: one instruction a line.
+INSTRUCTIONS = [
+    " ".join(line.split())
+    for line in re.sub(r"^#.*\n", "", DOCKERFILE, flags=re.MULTILINE).replace("\\\n", " ").splitlines()
+    if line.strip()
+]
+UV = Path(sys.executable).with_name("uv")
+
+
+def pins(name: str) -> dict[str, str]:
+    """Return package -> version of a requirements or lock file."""
+    lines = (REPOSITORY / name).read_text().splitlines()
+    return dict(re.findall(r"^([a-z0-9._-]+)(?:\[[a-z,]+\])?==(\S+)", "\n".join(lines), flags=re.MULTILINE))
+
+
+def test_base_image_is_pinned_to_the_python_of_the_lock() -> None:
+    base = INSTRUCTIONS[0]
+    assert re.fullmatch(r"FROM python:3\.11\.\d+-slim-bookworm", base)
+    makefile = (REPOSITORY / "Makefile").read_text()
+    assert "--python-version 3.11" in makefile
+
+
+def test_installer_is_the_one_that_makes_the_lock() -> None:
+    in_makefile = re.search(r"^UV_VERSION := (\S+)", (REPOSITORY / "Makefile").read_text(), flags=re.MULTILINE)
+    assert in_makefile
+    assert f"uv=={in_makefile[1]} " in DOCKERFILE
+
+
+def test_runs_without_root() -> None:
+    users = [line for line in INSTRUCTIONS if line.startswith("USER ")]
+    assert users[-1] == "USER 50000:0"
+    assert INSTRUCTIONS.index(users[-1]) > max(i for i, line in enumerate(INSTRUCTIONS) if line.startswith("RUN "))
+
+
+def test_nothing_is_fetched_but_what_the_lock_names() -> None:
+    assert not re.search(r"\bapt(-get)?\b|curl|wget|ADD |git clone", DOCKERFILE)
+
+
+def test_copied_folders_are_in_the_build_context() -> None:
+    sources = [line.split()[1] for line in INSTRUCTIONS if line.startswith("COPY ")]
+    ignored = (REPOSITORY / ".dockerignore").read_text().splitlines()
+    let_in = [line[1:] for line in ignored if line.startswith("!")]
+    assert "*" in ignored
+    for source in sources:
+        assert (REPOSITORY / source).exists(), source
+        assert any(source == folder or source.startswith(f"{folder}/") for folder in let_in), source
+
+
+def test_image_has_the_very_versions_that_the_tests_run_with() -> None:
+    image, run = pins("airflow_src/docker/requirements.lock"), pins("requirements.lock")
+    assert run.items() <= image.items()
+
+
+def test_lock_is_up_to_date() -> None:
+    wanted = pins("airflow_src/docker/requirements.txt") | pins("requirements.txt")
+    assert wanted.items() <= pins("airflow_src/docker/requirements.lock").items()
+
+
+def test_celery_is_one_that_works_with_airflow() -> None:
+    version = tuple(int(part) for part in pins("airflow_src/docker/requirements.lock")["celery"].split("."))
+    assert version < (5, 7)
+
+
+def test_image_says_the_licence_of_the_project() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert f'image.licenses="{project["license"]}"' in DOCKERFILE
+
+
+@pytest.fixture(scope="module")
+def image_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment that was made with the Dockerfile's own install line."""
+    environment = tmp_path_factory.mktemp("image") / "venv"
+    python = environment / "bin" / "python"
+    subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, environment], check=True)
+    (run,) = [line.removeprefix("RUN ") for line in INSTRUCTIONS if line.startswith("RUN pip install")]
+    steps = [step.strip() for step in run.split("&&")]
+    assert [step.split()[:3] for step in steps] == [
+        ["pip", "install", "--no-cache-dir"],
+        ["uv", "pip", "install"],
+        ["uv", "pip", "check"],
+        ["rm", "/tmp/requirements.lock"],
+    ]
+    for step in steps[1:3]:
+        command = (
+            step.replace("--system", f"--python {python}")
+            .replace("/tmp/requirements.lock", "airflow_src/docker/requirements.lock")
+            # Not what is under test, and slow: the download, when the cache has it, and the compilation.
+            .replace(" --no-cache", "")
+            .replace(" --compile-bytecode", "")
+        )
+        result = subprocess.run([UV, *command.split()[1:]], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, f"{command}\n{result.stderr}"
+    return python
+
+
+@pytest.fixture
+def container_environment(tmp_path: Path) -> dict[str, str]:
+    """The image's environment, with folders of this machine."""
+    source = REPOSITORY / "airflow_src"
+    return {
+        "PATH": os.environ["PATH"],
+        "AIRFLOW_HOME": str(tmp_path),
+        "HOME": str(tmp_path),
+        "LOGNAME": "airflow",
+        "PYTHONPATH": f"{source / 'dags'}:{source / 'plugins'}",
+    }
+
+
+def test_install_steps_give_the_airflow_of_the_lock(image_python: Path, container_environment: dict[str, str]) -> None:
+    result = subprocess.run(
+        [image_python.with_name("airflow"), "version"],
+        env=container_environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.split()[-1] == pins("requirements.txt")["apache-airflow"]
+
+
+def test_what_compose_configures_can_be_imported(image_python: Path, container_environment: dict[str, str]) -> None:
+    code = (
+        "import common, mongoengine, psycopg2, redis, boto3\n"
+        "from airflow.providers.celery.executors.celery_executor import CeleryExecutor\n"
+        "from airflow.providers.fab.auth_manager.fab_auth_manager import FabAuthManager\n"
+        "print(common.__file__)"
+    )
+    result = subprocess.run(
+        [image_python, "-W", "ignore", "-c", code],
+        env=container_environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split()[-1] == str(REPOSITORY / "airflow_src/plugins/common/__init__.py")
+
+
+def test_worker_check_hides_the_password_of_the_broker(image_python: Path, tmp_path: Path) -> None:
+    result = subprocess.run(
+        [image_python, REPOSITORY / "airflow_src/docker/healthcheck.py", "worker"],
+        env={"AIRFLOW__CELERY__BROKER_URL": "redis://:geheim@127.0.0.1:1/0", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith("unhealthy: celery@")
+    assert "broker cannot be reached" in result.stderr
+    assert "geheim" not in result.stdout + result.stderr

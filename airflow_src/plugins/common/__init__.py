@@ -1,0 +1,1 @@
+"""Names and callbacks that DAGs share."""

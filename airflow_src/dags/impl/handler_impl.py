@@ -1,0 +1,259 @@
+"""The two tasks of the S3 downloader: Airflow's context in, files and a report out, AirflowFailException on failure.
+
+AirflowFailException fails a task without a retry: for what another attempt would find again (bad settings, bad input,
+failed files). What may pass (MongoDB away, output gone) is an ordinary exception, which Airflow retries (A4).
+"""
+
+import itertools
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytz
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from common.constants import DagContext, DagParams
+from impl.s3_utils import get_s3_client, reconstruct_s3_paths, split_s3_upload_path
+from impl.termination import sigterm_raises
+from s3_restore.file_specs import FileSpec, build_file_specs, why_not_one_component
+from s3_restore.hashing import get_file_hash
+from s3_restore.local_files import free_bytes, write_new_file
+from s3_restore.outcomes import RestoreSummary, Result
+from s3_restore.restorer import DestinationGoneError, Restorer
+from s3_restore.s3_object_store import S3ObjectStore
+from s3_restore.settings import RestoreSettings
+from s3_restore.status_report import ReportHeader, one_line, render_report, report_file_name
+from shared.db.interface import get_raw_file
+from shared.db.models import RawFile, parse_file_info_item
+from shared.yamlsettings import (
+    SettingsError,
+    YamlKeys,
+    get_path,
+    get_s3_download_settings,
+    get_s3_upload_config,
+    is_s3_upload_enabled,
+    settings_path,
+)
+
+_MB = 1024**2
+_DEFAULT_REGION = "eu-central-1"
+_UPLOAD_DONE = "upload_done"
+
+
+def validate_s3_download_parameters(ti: Any, **kwargs: Any) -> None:  # noqa: ARG001 (the plan's signature)
+    """Check what a download needs, before a byte moves.
+
+    Checks: S3 is enabled; the RawFile exists, has a backup, a project, files; the output location exists, is writable
+    and has room for what is missing.
+
+    Args:
+        ti: the task instance; not used.
+        **kwargs: Airflow's context, with ``raw_file_id`` in its ``params``.
+
+    Raises:
+        AirflowFailException: if a check fails.
+        DatabaseUnavailableError: if MongoDB does not answer.
+
+    """
+    with _one_clear_line():
+        raw_file_id = _raw_file_id(kwargs)
+        if not is_s3_upload_enabled():
+            raise AirflowFailException(
+                f"S3 is not enabled: expected backup.backup_type 's3' in the settings file {settings_path()}"
+            )
+        raw_file = _find_raw_file(raw_file_id)
+        if raw_file.backup_status != _UPLOAD_DONE:
+            logging.warning(
+                "backup_status of %s is %r, not %r: files may be missing in S3",
+                raw_file_id,
+                raw_file.backup_status,
+                _UPLOAD_DONE,
+            )
+        output = get_path(YamlKeys.Locations.OUTPUT)
+        if not output.is_dir():
+            raise AirflowFailException(f"Output location missing: {output} (is it mounted on this worker?)")
+        destination = output / raw_file.project_id
+        if os.path.lexists(destination) and not destination.is_dir():
+            raise AirflowFailException(f"Destination {destination} is no folder")
+        nearest = destination if destination.exists() else output
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise AirflowFailException(f"Output location not writable: {nearest}")
+        _read_restore_settings()
+        specs = _specs_of(raw_file)
+        missing = sum(_missing_bytes(destination, spec) for spec in specs)
+        free = free_bytes(nearest)
+        if missing > free:
+            raise AirflowFailException(
+                f"Not enough space on {nearest}: {missing / _MB:.1f} MB are missing, {free / _MB:.1f} MB are free"
+            )
+        logging.info(
+            "Validation passed: %s -> %s (%d files, up to %.1f MB to download, %.1f MB free)",
+            raw_file_id,
+            destination,
+            len(specs),
+            missing / _MB,
+            free / _MB,
+        )
+
+
+def download_raw_file_from_s3(ti: Any, **kwargs: Any) -> dict[str, Any]:
+    """Restore all files of a raw file to ``{output}/{project_id}/`` and write the status report.
+
+    Right files are skipped, corrupted ones healed, all are tried even if some fail. No database writes.
+
+    Args:
+        ti: the task instance, for the summary of a run that fails.
+        **kwargs: Airflow's context, with ``raw_file_id`` in its ``params``.
+
+    Returns:
+        Summary for REST clients (A7): status, counts, bytes, seconds, report path.
+
+    Raises:
+        AirflowFailException: if any file failed; its text names the report.
+        DatabaseUnavailableError: if MongoDB does not answer.
+        DestinationGoneError: if the output location vanished.
+
+    """
+    with _one_clear_line(), sigterm_raises():
+        raw_file_id = _raw_file_id(kwargs)
+        raw_file = _find_raw_file(raw_file_id)
+        destination = _make_destination(get_path(YamlKeys.Locations.OUTPUT), raw_file.project_id)
+        settings = _read_restore_settings()
+        region = get_s3_upload_config().get("region") or _DEFAULT_REGION
+        specs = _specs_of(raw_file)
+        store = S3ObjectStore(get_s3_client(region, settings=settings))
+        logging.info("Starting download: %d files from %s to %s", len(specs), raw_file.s3_upload_path, destination)
+
+        restorer = Restorer(store, destination, settings, file_hash=get_file_hash)
+        try:
+            summary = restorer.run(specs)
+        except BaseException as error:
+            # Whatever ends the run gets its report first (A5): the operator must not have to guess what is on disk.
+            said = one_line(str(error) or type(error).__name__)
+            path = _report(raw_file, destination, restorer.summary(said))
+            error.add_note(f"Report: {path or 'could not be written'}")
+            raise
+        path = _report(raw_file, destination, summary)
+        result = _xcom(summary, path)
+        if summary.failed:
+            if ti is not None:
+                ti.xcom_push(key="return_value", value=result)
+            first = next(outcome for outcome in summary.outcomes if not outcome.ok)
+            raise AirflowFailException(
+                f"{summary.failed}/{len(summary.outcomes)} files failed. See: {path}. "
+                f"First: {one_line(first.relative_path)}: {one_line(first.reason)}"
+            )
+        logging.info("All %d files are right in %s", summary.successful, destination)
+        return result
+
+
+@contextmanager
+def _one_clear_line() -> Iterator[None]:
+    """Turn errors of settings and data into one line, without a chain of causes to dig through."""
+    try:
+        yield
+    except (SettingsError, ValueError) as error:
+        raise AirflowFailException(str(error)) from None
+
+
+def _raw_file_id(context: dict[str, Any]) -> str:
+    raw_file_id = (context.get(DagContext.PARAMS) or {}).get(DagParams.RAW_FILE_ID)
+    if not isinstance(raw_file_id, str) or not raw_file_id:
+        raise AirflowFailException(
+            f"Parameter {DagParams.RAW_FILE_ID!r}: expected the id of a raw file, got {raw_file_id!r}"
+        )
+    return raw_file_id
+
+
+def _find_raw_file(raw_file_id: str) -> RawFile:
+    """Find the raw file with everything that a restore needs.
+
+    Raises:
+        AirflowFailException: if there is none, or something is missing in it.
+
+    """
+    raw_file = get_raw_file(raw_file_id)
+    if raw_file is None:
+        raise AirflowFailException(f"RawFile not found: {raw_file_id!r}. Check the id; it includes the extension")
+    if not raw_file.s3_upload_path:
+        raise AirflowFailException(f"No S3 backup for {raw_file_id!r}: s3_upload_path is empty")
+    if not raw_file.project_id:
+        raise AirflowFailException(f"No project_id for {raw_file_id!r}: the destination cannot be determined")
+    unsafe = why_not_one_component(raw_file.project_id)
+    if unsafe:
+        raise AirflowFailException(f"Unsafe project_id {raw_file.project_id!r} for {raw_file_id!r}: it {unsafe}")
+    if not raw_file.file_info:
+        raise AirflowFailException(f"Empty file_info for {raw_file_id!r}: there is no file to restore")
+    return raw_file
+
+
+def _specs_of(raw_file: RawFile) -> list[FileSpec]:
+    parsed = {path: parse_file_info_item(item) for path, item in raw_file.file_info.items()}
+    return build_file_specs(parsed, reconstruct_s3_paths(raw_file.s3_upload_path, parsed))
+
+
+def _read_restore_settings() -> RestoreSettings:
+    try:
+        return RestoreSettings.from_mapping(get_s3_download_settings())
+    except ValueError as error:
+        raise SettingsError(f"Settings file {settings_path()}: key 's3_download': {error}") from None
+
+
+def _make_destination(output: Path, project_id: str) -> Path:
+    """Make the project's folder; never the output location itself, whose absence means that a mount is lost."""
+    destination = output / project_id
+    try:
+        destination.mkdir(exist_ok=True)
+    except FileNotFoundError:
+        raise DestinationGoneError(f"Output location missing: {output} (is it mounted on this worker?)") from None
+    except FileExistsError:
+        raise AirflowFailException(f"Destination {destination} is no folder") from None
+    except PermissionError:
+        raise AirflowFailException(f"Output location not writable: {output}") from None
+    return destination
+
+
+def _missing_bytes(destination: Path, spec: FileSpec) -> int:
+    """Bytes that a file still needs on disk, by its size alone."""
+    if spec.problem or not spec.size:
+        return 0
+    try:
+        return 0 if (destination / spec.relative_path).lstat().st_size == spec.size else spec.size
+    except OSError:
+        return spec.size
+
+
+def _report(raw_file: RawFile, destination: Path, summary: RestoreSummary) -> Path | None:
+    """Write the report and log it; where it cannot be written, the log is all there is."""
+    bucket, prefix = split_s3_upload_path(raw_file.s3_upload_path)
+    now = datetime.now(tz=pytz.utc)
+    header = ReportHeader(raw_file.id, raw_file.project_id, bucket, prefix, now, str(destination))
+    text = render_report(header, summary)
+    names = (report_file_name(raw_file.id, now, number) for number in itertools.count(1))
+    try:
+        path = write_new_file(destination, names, text)
+    except OSError as error:
+        logging.error("Status report could not be written to %s (%s). It says:\n%s", destination, error.strerror, text)
+        return None
+    logging.info("Status report: %s\n%s", path, text)
+    return path
+
+
+def _xcom(summary: RestoreSummary, report_path: Path | None) -> dict[str, Any]:
+    return {
+        "status": summary.status.value,
+        "total_files": len(summary.outcomes),
+        "successful": summary.successful,
+        "failed": summary.failed,
+        "downloaded": summary.count(Result.DOWNLOADED),
+        "skipped": summary.count(Result.SKIPPED),
+        "healed": summary.count(Result.HEALED),
+        "bytes_total": summary.bytes_total,
+        "bytes_fetched": summary.bytes_fetched,
+        "seconds": round(summary.seconds, 3),
+        "report_path": str(report_path) if report_path else None,
+    }

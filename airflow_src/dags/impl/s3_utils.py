@@ -1,0 +1,138 @@
+"""S3: client from the Airflow connection, transfer settings, path reconstruction, download of a single object."""
+
+import logging
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from boto3.s3.transfer import TransferConfig
+
+from s3_restore.local_files import LocalFiles
+from s3_restore.s3_object_store import client_config
+from s3_restore.settings import RestoreSettings
+
+_MIB = 1024**2
+
+
+def get_s3_client(region: str, aws_conn_id: str = "aws_default", *, settings: RestoreSettings | None = None) -> Any:
+    """Make a boto3 S3 client from an Airflow connection (credentials, ``endpoint_url`` and more in its extra, S3).
+
+    Args:
+        region: AWS region.
+        aws_conn_id: Airflow connection.
+        settings: for time-outs and the number of connections.
+
+    Raises:
+        AirflowException: if the connection cannot be used.
+
+    """
+    # Here and not above: the provider takes a second to import, and the DAG file is parsed every few.
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook  # noqa: PLC0415
+
+    settings = settings or RestoreSettings()
+    config = client_config(settings.max_concurrency, settings.stall_timeout_s)
+    return S3Hook(aws_conn_id=aws_conn_id, region_name=region, config=config).get_conn()
+
+
+def get_transfer_config(chunk_size_mb: int) -> TransferConfig:
+    """Settings of boto3's transfer manager.
+
+    Args:
+        chunk_size_mb: bytes of one request and threshold for several, in MiB.
+
+    Raises:
+        ValueError: if it is not above 0.
+
+    """
+    if chunk_size_mb <= 0:
+        raise ValueError(f"chunk_size_mb: expected a number above 0, got {chunk_size_mb!r}")
+    return TransferConfig(multipart_threshold=chunk_size_mb * _MIB, multipart_chunksize=chunk_size_mb * _MIB)
+
+
+def download_file_from_s3(  # noqa: PLR0913, PLR0917 (the plan's signature)
+    bucket_name: str,
+    s3_key: str,
+    local_path: Path,
+    region: str,
+    chunk_size_mb: int = 500,
+    aws_conn_id: str = "aws_default",
+) -> None:
+    """Download a single object with boto3's transfer manager; ``local_path`` appears complete or not at all.
+
+    Proves nothing about the bytes but their number: where there is a hash, use ``s3_restore.restorer`` as the DAG does.
+
+    Args:
+        bucket_name: name of the bucket.
+        s3_key: key of the object.
+        local_path: final path; folders above it are made, a file there is replaced.
+        region: AWS region.
+        chunk_size_mb: MiB of one request.
+        aws_conn_id: Airflow connection for credentials and endpoint.
+
+    Raises:
+        ClientError: if S3 refuses.
+        OSError: if the local file system does.
+
+    """
+    client = get_s3_client(region, aws_conn_id)
+    local_path.parent.mkdir(parents=True, exist_ok=True)
+    files = LocalFiles(local_path.parent, RestoreSettings().stale_after_s)
+    logging.info("Downloading s3://%s/%s to %s", bucket_name, s3_key, local_path)
+    begun = time.monotonic()
+    temporary = files.create_temporary(local_path)
+    try:
+        with temporary.path.open("wb") as file:
+            client.download_fileobj(bucket_name, s3_key, file, Config=get_transfer_config(chunk_size_mb))
+        size = files.put_in_place(temporary, aside=None).size
+    except BaseException:
+        temporary.remove()
+        raise
+    seconds = time.monotonic() - begun
+    logging.info(
+        "Downloaded %s: %.1f MB in %.1fs (%.1f MB/s)",
+        local_path,
+        size / _MIB,
+        seconds,
+        size / _MIB / max(seconds, 1e-6),
+    )
+
+
+def split_s3_upload_path(s3_upload_path: str) -> tuple[str, str]:
+    """Cut what the database stores into bucket and key prefix (S1).
+
+    Args:
+        s3_upload_path: such as ``s3://bucket/prefix/``, ``bucket``, ``bucket/``, ``bucket/prefix/``.
+
+    Returns:
+        Name of the bucket; prefix without slashes at its ends, empty for none.
+
+    Raises:
+        ValueError: if there is no name of a bucket in it.
+
+    """
+    text = s3_upload_path.strip() if isinstance(s3_upload_path, str) else ""
+    if text.lower().startswith("s3://"):
+        text = text[len("s3://") :]
+    components = [component for component in text.split("/") if component]
+    if not components or (components[0].lower() == "s3:" and len(components) == 1):
+        raise ValueError(f"s3_upload_path: expected 's3://bucket/prefix/' or 'bucket', got {s3_upload_path!r}")
+    return components[0], "/".join(components[1:])
+
+
+def reconstruct_s3_paths(s3_upload_path: str, file_info: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Reconstruct bucket and key of each file in ``file_info``.
+
+    Args:
+        s3_upload_path: of the RawFile, see ``split_s3_upload_path``.
+        file_info: of the RawFile; its keys are relative paths.
+
+    Returns:
+        Relative path -> (bucket, key), such as ``{"file.raw": ("alphakraken-prid001", "prefix/file.raw")}``.
+
+    Raises:
+        ValueError: if ``s3_upload_path`` has no name of a bucket.
+
+    """
+    bucket, prefix = split_s3_upload_path(s3_upload_path)
+    return {path: (bucket, f"{prefix}/{path}" if prefix else path) for path in file_info}

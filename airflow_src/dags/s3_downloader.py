@@ -1,0 +1,79 @@
+"""S3 downloader DAG: restore a raw file from its S3 backup to the output location."""
+
+from datetime import datetime, timedelta
+
+import pytz
+from airflow.providers.common.compat.sdk import DAG, Param
+from airflow.providers.standard.operators.python import PythonOperator
+
+from common.callbacks import on_failure_callback
+from common.constants import AIRFLOW_QUEUE_PREFIX, DagParams, Dags, Pools
+from impl.handler_impl import download_raw_file_from_s3, validate_s3_download_parameters
+
+S3_DOWNLOAD_QUEUE = f"{AIRFLOW_QUEUE_PREFIX}s3_download"
+
+_DOC_MD = """
+### Restore a raw file from S3
+
+Give the **raw file id**, extension included, such as `20250115_sample.raw` or `20250115_sample.d`.
+
+| what | how |
+| --- | --- |
+| **Where the files go** | `{locations.output}/{project_id}/` |
+| **Already there and right** | skipped, left untouched |
+| **Already there and corrupted** | set aside, downloaded again, proved, swapped in |
+| **Proof** | every byte against the hash that was taken at the instrument |
+| **Result** | `_download_status_{raw_file_id}_{timestamp}.txt` beside the files, and in the log of `download_files` |
+| **Run again** | always safe: what is right is skipped, what was begun is resumed |
+
+A red `validate_parameters` means that nothing was touched: its log says what is missing. A red `download_files` means
+that at least one file is not proved: the report names each one and why. The database is only read.
+"""
+
+
+def create_s3_downloader_dag() -> DAG:
+    """Create the DAG: ``validate_parameters >> download_files``, triggered by hand with one parameter."""
+    with DAG(
+        Dags.S3_DOWNLOADER,
+        schedule=None,
+        start_date=datetime(2025, 1, 1, tzinfo=pytz.utc),
+        default_args={
+            "depends_on_past": False,
+            "retries": 2,
+            "retry_delay": timedelta(minutes=5),
+            "queue": S3_DOWNLOAD_QUEUE,
+            "on_failure_callback": on_failure_callback,
+        },
+        description="Download raw files from S3 to output location (self-healing)",
+        doc_md=_DOC_MD,
+        catchup=False,
+        is_paused_upon_creation=False,  # A2: else the first trigger would hang in "queued"
+        tags=["s3", "download", "manual", "restoration"],
+        params={
+            DagParams.RAW_FILE_ID: Param(
+                type="string",
+                minLength=3,
+                title="Raw file id",
+                description=(
+                    "ID of the RawFile to download from S3, extension included, such as 20250115_sample.raw. "
+                    "Files are downloaded to {output_location}/{project_id}/."
+                ),
+            ),
+        },
+    ) as dag:
+        validate_parameters_ = PythonOperator(
+            task_id="validate_parameters",
+            python_callable=validate_s3_download_parameters,
+        )
+        download_files_ = PythonOperator(
+            task_id="download_files",
+            python_callable=download_raw_file_from_s3,
+            execution_timeout=timedelta(hours=8),
+            pool=Pools.S3_DOWNLOAD_POOL,
+        )
+        validate_parameters_ >> download_files_
+
+    return dag
+
+
+dag = create_s3_downloader_dag()

@@ -1,0 +1,130 @@
+"""The hash that was taken at the instrument, in the forms that the database stores (decisions H1 to H4, H7)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+MIB = 1024**2
+
+_MD5 = re.compile(r"[0-9a-f]{32}")
+_MULTIPART_ETAG = re.compile(r"[0-9a-f]{32}-([1-9][0-9]{0,4})")
+_ETAG_WITH_PART_SIZE = re.compile(r"(?P<etag>[0-9a-f]{32}(?:-[1-9][0-9]{0,4})?)__(?P<part_size_mib>[1-9][0-9]{0,4})")
+
+# Part sizes that upload tools are known to use, tried when nobody can say which one it was (H3). MiB.
+USUAL_PART_SIZES_MIB = (8, 5, 16, 25, 32, 50, 64, 100, 128, 200, 250, 256, 500, 512, 1000, 1024)
+
+
+class ExpectedHash(str):
+    """An expected hash. As a string: the MD5 of the whole file where it is known, else the multipart ETag.
+
+    A string, because the host's ``parse_file_info_item`` returns one and code compares it with ``get_file_hash``.
+
+    Attributes:
+        md5: MD5 of the whole file, 32 lower-case hex digits, or None.
+        etag: ETag as S3 computes it, ``<hex>`` or ``<hex>-<number of parts>``, or None.
+        part_size: bytes per part (the last one may be shorter) that ``etag`` was computed with, or None if unknown.
+
+    """
+
+    md5: str | None
+    etag: str | None
+    part_size: int | None
+    __slots__ = ("etag", "md5", "part_size")
+
+    def __new__(cls, md5: str | None = None, etag: str | None = None, part_size: int | None = None) -> Self:
+        """Make one from its parts; at least one of ``md5`` and ``etag`` is needed.
+
+        Raises:
+            ValueError: if neither is given.
+
+        """
+        text = md5 or etag
+        if not text:
+            raise ValueError("An expected hash needs an MD5 or an ETag, got neither.")
+        self = super().__new__(cls, text)
+        self.md5, self.etag, self.part_size = md5, etag, part_size
+        return self
+
+    @property
+    def number_of_parts(self) -> int | None:
+        """The N of an ETag ``<hex>-<N>``; None when there is no such ETag."""
+        match = _MULTIPART_ETAG.fullmatch(self.etag or "")
+        return int(match[1]) if match else None
+
+    def part_sizes_that_fit(self, size: int, hint: int | None = None) -> list[int]:
+        """Part sizes with which a file of ``size`` bytes can be proved by its parts, the likeliest first.
+
+        Args:
+            size: bytes of the whole file.
+            hint: part size in bytes that S3 told for the object, used when the database knows none.
+
+        Returns:
+            Bytes per part; empty when the parts cannot prove the file (then only a whole MD5 can).
+
+        """
+        count = self.number_of_parts
+        if count is None:
+            return []
+        if self.part_size is not None:
+            known = [self.part_size]
+        else:
+            known = [hint] if hint else []
+            known += [mib * MIB for mib in USUAL_PART_SIZES_MIB if mib * MIB != hint]
+        return [part_size for part_size in known if len(PartLayout(size, part_size)) == count]
+
+    def is_proved_by(self, digests: Sequence[bytes]) -> bool:
+        """Whether the MD5 digests of consecutive parts (16 bytes each; one part: the whole file) prove the file."""
+        if len(digests) == 1 and digests[0].hex() in {self.md5, self.etag}:
+            return True
+        return self.number_of_parts == len(digests) and fold_etag(digests) == self.etag
+
+
+@dataclass(frozen=True)
+class PartLayout:
+    """How a file of ``size`` bytes is cut into parts of ``part_size`` bytes; the last may be shorter.
+
+    An empty file is one empty part.
+    """
+
+    size: int
+    part_size: int
+
+    def __len__(self) -> int:
+        """Count the parts."""
+        return max(1, -(-self.size // self.part_size))
+
+    def range(self, index: int) -> tuple[int, int]:
+        """First byte and the byte after the last one of part ``index`` (from 0)."""
+        start = index * self.part_size
+        return start, min(start + self.part_size, self.size)
+
+
+def fold_etag(digests: Sequence[bytes]) -> str:
+    """Compute the ETag that S3 gives a multipart upload from the MD5 digests of its parts."""
+    return f"{hashlib.md5(b''.join(digests), usedforsecurity=False).hexdigest()}-{len(digests)}"
+
+
+def parse_expected_hash(stored: Sequence[object] | None) -> ExpectedHash | None:
+    """Read the hash in a ``file_info`` value: ``[size, md5]``, ``[size, md5, "etag__100"]`` or ``[size, "hex-N"]``.
+
+    Returns:
+        None when there is no usable hash in it. A malformed ETag beside a good MD5 is left out.
+
+    """
+    if not isinstance(stored, (list, tuple)):
+        return None
+    texts = [element.strip().strip('"').lower() if isinstance(element, str) else "" for element in stored[1:3]]
+    first, second = [*texts, "", ""][:2]
+    md5 = first if _MD5.fullmatch(first) else None
+    etag: str | None = None
+    part_size: int | None = None
+    match = _ETAG_WITH_PART_SIZE.fullmatch(second)
+    if match:
+        etag, part_size = match["etag"], int(match["part_size_mib"]) * MIB
+    elif _MULTIPART_ETAG.fullmatch(first):
+        etag = first
+    return ExpectedHash(md5, etag, part_size) if md5 or etag else None

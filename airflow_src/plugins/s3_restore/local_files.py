@@ -1,0 +1,535 @@
+"""All access to the disk below one destination. Everything that writes, renames or removes stands here.
+
+Beside a file ``name`` there may be, in the same folder (so that a rename never crosses a file system)::
+
+    .s3dl.<digest of name>.<owner>.part      what has arrived, preallocated to the full size
+    .s3dl.<digest of name>.<owner>.journal   how far it goes (see journal); large files only
+    <name>.corrupted                         a version that did not match, until it is healed
+
+The digest keeps temporary names short: ``name`` itself may be as long as the file system allows.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import hashlib
+import itertools
+import os
+import re
+import stat
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from s3_restore import owners
+
+TEMPORARY_PREFIX = ".s3dl."
+ASIDE_SUFFIX = ".corrupted"
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+_TEMPORARY = re.compile(r"\.s3dl\.(?P<digest>[0-9a-f]{12})\.(?P<owner>[0-9a-f-]+)\.(?P<kind>part|journal)")
+_NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
+_NO_PREALLOCATION = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODEV, errno.EPERM)
+_MAX_NAME_BYTES = 255
+
+
+class BlockedPathError(Exception):
+    """Something is in the way at a final path or above it. ``str()`` of it is one line for the operator."""
+
+
+class ChangedMeanwhileError(Exception):
+    """Another process changed the file between the look at it and the act on it."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What tells one state of one file from another, without reading it."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Identity:
+        """Take it from a stat result."""
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+class OpenFile:
+    """An open file, read and written at offsets by several threads at once."""
+
+    def __init__(self, path: Path, fd: int) -> None:
+        self.path = path
+        self._fd = fd
+
+    def read_at(self, buffer: memoryview, offset: int) -> int:
+        """Fill a buffer from an offset; 0 at the end of the file."""
+        return os.preadv(self._fd, [buffer], offset)
+
+    def write_at(self, data: memoryview, offset: int) -> None:
+        """Write all of ``data`` at an offset."""
+        while data:
+            count = os.pwrite(self._fd, data, offset)
+            data, offset = data[count:], offset + count
+
+    def identity(self) -> Identity:
+        """Its state now."""
+        return Identity.of(os.fstat(self._fd))
+
+    def preallocate(self, size: int) -> None:
+        """Make it ``size`` bytes long and reserve the space where the file system can.
+
+        Raises:
+            OSError: ENOSPC or EDQUOT when the space is not there.
+
+        """
+        if size:
+            _fallocate(self._fd, size)
+        if os.fstat(self._fd).st_size != size:
+            os.ftruncate(self._fd, size)
+
+    def sync(self) -> None:
+        """Bring what was written to the storage."""
+        os.fsync(self._fd)
+
+    def drop_cache(self) -> None:
+        """Ask the kernel to forget its copy, so that the next read comes from the storage."""
+        os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def is_still_at(self, path: Path) -> bool:
+        """Whether ``path`` still names this file: false when another process took it over."""
+        try:
+            there = os.lstat(path)
+        except OSError:
+            return False
+        mine = os.fstat(self._fd)
+        return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)
+
+    def close(self) -> None:
+        """Close it; twice is fine."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class TemporaryFile(OpenFile):
+    """A file of ours on its way to be ``final``."""
+
+    def __init__(self, path: Path, fd: int, final: Path, owner: str) -> None:
+        super().__init__(path, fd)
+        self.final = final
+        self.owner = owner
+
+    @property
+    def journal_path(self) -> Path:
+        """Where its journal is, if it has one."""
+        return self.path.with_suffix(".journal")
+
+    def is_still_mine(self) -> bool:
+        """Whether no other process has taken it over."""
+        return self.is_still_at(self.path)
+
+    def close(self) -> None:
+        """Close it and give it up: the next attempt may take it over."""
+        super().close()
+        owners.release(self.owner)
+
+    def remove(self) -> None:
+        """Close it and remove it and its journal."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+        self.journal_path.unlink(missing_ok=True)
+
+
+class LocalFiles:
+    """The files below one destination.
+
+    Args:
+        destination: folder to restore to; must exist.
+        stale_after_s: silence after which a temporary file of another host counts as given up.
+        reserved: relative paths that belong to the raw file itself and are never used for anything else.
+
+    """
+
+    def __init__(self, destination: Path, stale_after_s: float, reserved: Iterable[str] = ()) -> None:
+        self.destination = destination
+        self._real_destination = os.path.realpath(destination)
+        self._device = os.stat(destination).st_dev
+        self._stale_after_s = stale_after_s
+        self._reserved = {destination / path for path in reserved}
+        self._leftovers: dict[Path, dict[str, list[str]]] = {}
+        self._lock = threading.Lock()
+
+    def is_gone(self) -> bool:
+        """Whether the destination vanished or another file system is there now, as when a mount is lost."""
+        try:
+            return os.stat(self.destination).st_dev != self._device
+        except OSError:
+            return True
+
+    def path_of(self, relative_path: str) -> Path:
+        """Final path of a file, after a look at the folders above it.
+
+        Raises:
+            BlockedPathError: when a folder above it leads out of the destination, or is no folder.
+
+        """
+        path = self.destination / relative_path
+        if path.parent != self.destination:
+            real_parent = os.path.realpath(path.parent)
+            if os.path.commonpath([real_parent, self._real_destination]) != self._real_destination:
+                raise BlockedPathError("Unsafe path (a symbolic link above it leads out of the destination)")
+            for parent in path.relative_to(self.destination).parents:
+                above = self.destination / parent
+                if os.path.lexists(above) and not above.is_dir():
+                    raise BlockedPathError(f"A file is where the folder {str(parent)!r} belongs; nothing was touched")
+        return path
+
+    def look(self, path: Path) -> Identity | None:
+        """What is at a final path; None for nothing.
+
+        Raises:
+            BlockedPathError: when it is no regular file.
+            OSError: if it cannot be looked at.
+
+        """
+        try:
+            status = os.lstat(path)
+        except FileNotFoundError:
+            return None
+        if stat.S_ISREG(status.st_mode):
+            return Identity.of(status)
+        if stat.S_ISLNK(status.st_mode):
+            raise BlockedPathError("Unsafe path (a symbolic link is where the file belongs); nothing was touched")
+        kind = "A folder" if stat.S_ISDIR(status.st_mode) else "Something that is no regular file"
+        raise BlockedPathError(f"{kind} is where the file belongs; nothing was touched")
+
+    def open_for_reading(self, path: Path) -> OpenFile:
+        """Open an existing regular file.
+
+        Raises:
+            OSError: if it cannot be opened; ELOOP for a symbolic link.
+
+        """
+        # Without O_NONBLOCK a named pipe that took the file's place would be waited on for ever.
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        return OpenFile(path, fd)
+
+    def make_folders(self, path: Path) -> None:
+        """Make the folders above a final path.
+
+        Raises:
+            OSError: if it cannot.
+
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    # --- temporary files ---------------------------------------------------------------------------------------
+
+    def create_temporary(self, final: Path) -> TemporaryFile:
+        """Create an empty temporary file in the folder of ``final``, with the mode that the umask gives.
+
+        Raises:
+            OSError: if it cannot.
+
+        """
+        owner = owners.new_owner()
+        path = _temporary_path(final, owner)
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        except BaseException:
+            owners.release(owner)
+            raise
+        return TemporaryFile(path, fd, final, owner)
+
+    def take_over_temporary(self, final: Path) -> TemporaryFile | None:
+        """Take over the temporary file that a dead attempt left with a journal; None when there is none.
+
+        Renaming decides between two attempts that want the same one. Further leftovers of dead attempts are removed.
+        """
+        taken: TemporaryFile | None = None
+        for path in self._dead_leftovers(final):
+            journal = path.with_suffix(".journal")
+            if taken is None and path.suffix == ".part" and journal.exists():
+                taken = self._take(path, journal, final)
+            elif path.suffix == ".part" or not path.with_suffix(".part").exists():
+                path.unlink(missing_ok=True)
+        return taken
+
+    def give_up(self, temporary: TemporaryFile) -> None:
+        """Leave a temporary file to the next attempt, be it of this run or of another."""
+        temporary.close()
+        with self._lock:
+            names = self._leftovers.setdefault(temporary.final.parent, {})
+            names.setdefault(_digest(temporary.final), []).extend((temporary.path.name, temporary.journal_path.name))
+
+    def remove_leftovers(self, final: Path) -> None:
+        """Remove what dead attempts left beside a file that is right now."""
+        for path in self._dead_leftovers(final):
+            path.unlink(missing_ok=True)
+
+    def _take(self, path: Path, journal: Path, final: Path) -> TemporaryFile | None:
+        owner = owners.new_owner()
+        mine = _temporary_path(final, owner)
+        try:
+            journal.rename(mine.with_suffix(".journal"))
+            path.rename(mine)
+            fd = os.open(mine, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:  # another attempt was faster
+            owners.release(owner)
+            return None
+        return TemporaryFile(mine, fd, final, owner)
+
+    def _dead_leftovers(self, final: Path) -> list[Path]:
+        """Temporary files and journals for ``final`` whose owners are dead."""
+        folder = final.parent
+        with self._lock:
+            if folder not in self._leftovers:
+                self._leftovers[folder] = _temporary_names(folder)
+            names = self._leftovers[folder].pop(_digest(final), [])
+        now = time.time()
+        dead = []
+        for name in names:
+            match = _TEMPORARY.fullmatch(name)
+            silent_for_s = now - max(
+                (_mtime(folder / name), _mtime((folder / name).with_suffix(".journal"))), default=0.0
+            )
+            if match and owners.is_dead(match["owner"], silent_for_s, self._stale_after_s):
+                dead.append(folder / name)
+        return sorted(dead, key=lambda path: (path.suffix != ".part", -_mtime(path)))
+
+    # --- aside and into place ----------------------------------------------------------------------------------
+
+    def find_aside(self, path: Path) -> Path | None:
+        """The version that an earlier run set aside and could not heal, if any."""
+        aside = _aside_path(path, 1)
+        try:
+            status = os.lstat(aside)
+        except OSError:
+            return None
+        return aside if stat.S_ISREG(status.st_mode) and status.st_size and aside not in self._reserved else None
+
+    def set_aside(self, path: Path, seen: Identity) -> Path:
+        """Move a corrupted file aside, so that its path is empty (W2).
+
+        Args:
+            path: final path.
+            seen: the state that was found to be corrupted; any other state is put back.
+
+        Returns:
+            Where it is now.
+
+        Raises:
+            ChangedMeanwhileError: when another state was there.
+            OSError: if it cannot be moved.
+
+        """
+        aside = self._reserve_aside(path)
+        try:
+            os.rename(path, aside)
+        except FileNotFoundError:
+            _remove_if_empty(aside)
+            raise ChangedMeanwhileError(str(path)) from None
+        except OSError:
+            _remove_if_empty(aside)
+            raise
+        if Identity.of(os.lstat(aside)) != seen:
+            self._put_back(aside, path)
+            raise ChangedMeanwhileError(str(path))
+        sync_folder(path.parent)
+        return aside
+
+    def _reserve_aside(self, path: Path) -> Path:
+        """Create an empty file under a free name: a rename onto it can then overwrite nothing of value."""
+        for number in itertools.count(1):
+            aside = _aside_path(path, number)
+            if aside in self._reserved:
+                continue
+            try:
+                os.close(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+            except FileExistsError:
+                continue
+            return aside
+        raise AssertionError("unreachable")
+
+    @staticmethod
+    def _put_back(aside: Path, path: Path) -> None:
+        """Undo a move of the wrong file, without overwriting what may have come to ``path`` since."""
+        try:
+            os.link(aside, path, follow_symlinks=False)
+        except FileExistsError:
+            return
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS or os.path.lexists(path):
+                raise
+            os.rename(aside, path)
+            return
+        aside.unlink()
+
+    def put_in_place(self, temporary: TemporaryFile, aside: Path | None) -> Identity:
+        """Give proved bytes their final path; what was set aside is removed. The temporary file is closed.
+
+        Returns:
+            The state of the file in place.
+
+        Raises:
+            ChangedMeanwhileError: when another process took the temporary file over.
+            OSError: if it cannot.
+
+        """
+        temporary.sync()
+        if not temporary.is_still_mine():
+            raise ChangedMeanwhileError(str(temporary.path))
+        if aside:
+            # Before the rename: from here on the proved bytes are safe on disk, and no crash leaves both.
+            aside.unlink(missing_ok=True)
+        os.replace(temporary.path, temporary.final)
+        sync_folder(temporary.final.parent)
+        identity = temporary.identity()
+        temporary.journal_path.unlink(missing_ok=True)
+        temporary.close()
+        return identity
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that this user may still write to the file system of ``folder``.
+
+    Raises:
+        OSError: if it cannot be asked.
+
+    """
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring renames in a folder to the storage; file systems that cannot are left alone."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EROFS):
+            raise
+    finally:
+        os.close(fd)
+
+
+def write_new_file(folder: Path, names: Iterable[str], text: str) -> Path:
+    """Write a whole text file under the first of ``names`` that is free; it appears complete or not at all (R3).
+
+    Raises:
+        OSError: if it cannot be written.
+
+    """
+    owner = owners.new_owner()
+    temporary = _temporary_path(folder / "report", owner)
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        with open(fd, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        for name in names:
+            path = folder / name
+            try:
+                _link_or_rename(temporary, path)
+            except FileExistsError:
+                continue
+            sync_folder(folder)
+            return path
+        raise FileExistsError(errno.EEXIST, "No free name for the report", str(folder))
+    finally:
+        temporary.unlink(missing_ok=True)
+        owners.release(owner)
+
+
+def _link_or_rename(temporary: Path, path: Path) -> None:
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        # No hard links here (CIFS, FAT): reserve the name, then rename onto the reservation.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+        os.replace(temporary, path)
+
+
+def _digest(final: Path) -> str:
+    return hashlib.sha256(os.fsencode(final.name)).hexdigest()[:12]
+
+
+def _temporary_path(final: Path, owner: str) -> Path:
+    return final.parent / f"{TEMPORARY_PREFIX}{_digest(final)}.{owner}.part"
+
+
+def _temporary_names(folder: Path) -> dict[str, list[str]]:
+    """Names of all temporary files in a folder by the digest of the name that they are for."""
+    found: dict[str, list[str]] = {}
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                match = _TEMPORARY.fullmatch(entry.name)
+                if match and entry.is_file(follow_symlinks=False):
+                    found.setdefault(match["digest"], []).append(entry.name)
+    except FileNotFoundError:
+        pass
+    return found
+
+
+def _aside_path(path: Path, number: int) -> Path:
+    suffix = ASIDE_SUFFIX if number == 1 else f"{ASIDE_SUFFIX}_{number}"
+    name = path.name
+    if len(os.fsencode(name + suffix)) > _MAX_NAME_BYTES:
+        keep = _MAX_NAME_BYTES - len(suffix) - 13
+        name = f"{os.fsencode(name)[:keep].decode(errors='ignore')}~{_digest(path)}"
+    return path.with_name(name + suffix)
+
+
+def _remove_if_empty(path: Path) -> None:
+    try:
+        if not os.lstat(path).st_size:
+            path.unlink()
+    except FileNotFoundError:
+        pass
+
+
+def _mtime(path: Path) -> float:
+    try:
+        return os.lstat(path).st_mtime
+    except OSError:
+        return 0.0
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _fallocate(fd: int, size: int) -> None:
+    """Reserve space where the file system can.
+
+    Not ``os.posix_fallocate``: where a file system cannot, that one writes a zero to every block.
+
+    Raises:
+        OSError: when there is no space.
+
+    """
+    function = getattr(_libc, "fallocate64", None) or getattr(_libc, "fallocate", None)
+    if function is None:
+        return
+    number = errno.EINTR
+    while number == errno.EINTR:
+        if function(fd, 0, ctypes.c_int64(0), ctypes.c_int64(size)) == 0:
+            return
+        number = ctypes.get_errno()
+    if number not in _NO_PREALLOCATION:
+        raise OSError(number, os.strerror(number))

@@ -1,0 +1,125 @@
+"""The YAML settings of the deployment (data_contract.md, "YAML settings")."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_ENVS_FOLDER = Path(__file__).resolve().parents[2] / "envs"
+
+
+class YamlKeys:
+    """Keys of the YAML file."""
+
+    class Locations:
+        """Names of locations."""
+
+        OUTPUT = "output"
+
+
+class SettingsError(Exception):
+    """The YAML file is missing or wrong. ``str()`` of it is one line that names the file and the key."""
+
+
+def settings_path() -> Path:
+    """Where the settings are: ``ALPHAKRAKEN_YAML``, else ``envs/alphakraken.${ENV_NAME}.yaml``."""
+    explicit = os.environ.get("ALPHAKRAKEN_YAML")
+    return Path(explicit) if explicit else _ENVS_FOLDER / f"alphakraken.{os.environ.get('ENV_NAME') or 'local'}.yaml"
+
+
+def _settings() -> tuple[Mapping[str, Any], Path]:
+    path = settings_path()
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"Settings file {path} cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"Settings file {path} is no valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(loaded, dict):
+        raise SettingsError(f"Settings file {path}: expected keys and values, got {type(loaded).__name__}")
+    return loaded, path
+
+
+def get_setting(dotted_key: str, kind: type, default: Any = ...) -> Any:
+    """Read one setting.
+
+    Args:
+        dotted_key: such as ``locations.output.absolute_path``.
+        kind: expected type.
+        default: for a key that is missing or empty; without one it must be there.
+
+    Raises:
+        SettingsError: that names the file, the key, what was expected and what was there.
+
+    """
+    node, path = _settings()
+    value: Any = node
+    for key in dotted_key.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    if value is None and default is not ...:
+        return default
+    if not isinstance(value, kind) or (kind is str and not value):
+        got = "nothing" if value is None else f"{type(value).__name__} {value!r}"
+        raise SettingsError(f"Settings file {path}: key {dotted_key!r}: expected {kind.__name__}, got {got}")
+    return value
+
+
+def get_path(location: str) -> Path:
+    """Folder of a location, as the worker sees it.
+
+    Raises:
+        SettingsError: if it is not configured, or not absolute.
+
+    """
+    key = f"locations.{location}.absolute_path"
+    path = Path(get_setting(key, str))
+    if not path.is_absolute():
+        raise SettingsError(
+            f"Settings file {settings_path()}: key {key!r}: expected an absolute path, got {str(path)!r}"
+        )
+    return path
+
+
+def is_s3_upload_enabled() -> bool:
+    """Whether backups go to S3 (``backup.backup_type: s3``).
+
+    Raises:
+        SettingsError: if the settings cannot be read.
+
+    """
+    return bool(get_setting("backup.backup_type", str, default="") == "s3")
+
+
+def get_s3_upload_config() -> dict[str, Any]:
+    """Settings of the S3 backup: ``region``, ``bucket_prefix``.
+
+    Raises:
+        SettingsError: if they are not configured.
+
+    """
+    region = get_setting("backup.s3.region", str, default=None)
+    if region is None:
+        get_setting("backup.s3", dict)
+    return dict(get_setting("backup.s3", dict))
+
+
+def get_s3_download_settings() -> dict[str, Any]:
+    """Optional settings of the downloader (``s3_download``); empty when there are none.
+
+    Raises:
+        SettingsError: if the settings cannot be read.
+
+    """
+    return dict(get_setting("s3_download", dict, default={}))
+
+
+def get_ops_alerts_webhook_url() -> str:
+    """Where failures are posted to; empty for nowhere.
+
+    Raises:
+        SettingsError: if the settings cannot be read.
+
+    """
+    return str(get_setting("general.notifications.ops_alerts_webhook_url", str, default="") or "")

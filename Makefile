@@ -77,3 +77,22 @@ down: ## stop what `make up` started; volumes and restored files stay
 clean: ## remove the environment and everything generated
 	rm -rf $(VENV) .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- benchmarks: their own environment, because aws-cli and the product pin botocore differently ---
+.PHONY: bench bench-setup bench-lock
+BENCH_VENV := .venv-bench
+BENCH_STAMP := $(BENCH_VENV)/.installed
+
+bench-setup: setup $(BENCH_STAMP) ## the tools that make bench compares with (nginx needs root once)
+	@sh benchmarks/install_nginx.sh
+
+$(BENCH_STAMP): benchmarks/requirements.lock
+	@test -x $(BENCH_VENV)/bin/python || $(BIN)/python -m venv --without-pip $(BENCH_VENV)
+	@VIRTUAL_ENV=$(BENCH_VENV) $(BIN)/uv pip install --quiet --requirements benchmarks/requirements.lock
+	@touch $@
+
+bench: bench-setup ## compare with other tools (ROUNDS=5 CASES=http,tls SIZE_MIB=1024 PUBLISH=1: benchmarks/README.md)
+	@$(BIN)/python -m benchmarks
+
+bench-lock: setup ## resolve benchmarks/requirements.txt into its lock file
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --custom-compile-command "make bench-lock" benchmarks/requirements.txt --output-file benchmarks/requirements.lock

@@ -1,0 +1,28 @@
+"""Child process: an S3 that tells part checksums, as AWS does for uploads by boto3 1.36 and later.
+
+``python -m benchmarks.part_checksum_source FILE KEY PART_SIZE`` writes its URL as one line; then, for each line that it
+reads, the body bytes that it has sent since the line before.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from benchmarks.jobs import BUCKET
+from tests.support.s3_stand_in import S3StandIn
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    path, key, part_size = sys.argv[1:]
+    with S3StandIn() as server:
+        server.upload(BUCKET, key, Path(path), part_size=int(part_size))
+        print(server.url, flush=True)
+        for _ in sys.stdin:
+            print(server.bytes_sent(), flush=True)
+            server.forget_requests()
+
+
+if __name__ == "__main__":
+    main()

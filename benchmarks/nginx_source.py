@@ -38,8 +38,9 @@ http {{
         {certificate}
         root {root};
         # What a folder cannot answer: listings come from a file, part checksums are not known.
-        if ($args ~ "list-type=2") {{ rewrite ^ /listing.xml last; }}
+        if ($args ~ "(^|&)prefix=") {{ rewrite ^ /listing.xml last; }}
         if ($args ~ "(^|&)attributes") {{ return 501; }}
+        if (-d $request_filename) {{ return 404; }}
         location = /listing.xml {{ types {{}} default_type application/xml; }}
     }}
 }}

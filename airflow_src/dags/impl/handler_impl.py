@@ -186,7 +186,7 @@ def _find_raw_file(raw_file_id: str) -> RawFile:
     unsafe = why_not_one_component(raw_file.project_id)
     if unsafe:
         raise AirflowFailException(f"Unsafe project_id {raw_file.project_id!r} for {raw_file_id!r}: it {unsafe}")
-    if not raw_file.file_info:
+    if not raw_file.file_info or not isinstance(raw_file.file_info, dict):
         raise AirflowFailException(f"Empty file_info for {raw_file_id!r}: there is no file to restore")
     return raw_file
 

@@ -168,6 +168,7 @@ class LocalFiles:
         self._device = os.stat(destination).st_dev
         self._stale_after_s = stale_after_s
         self._reserved = {destination / path for path in reserved}
+        self._safe_folders = {destination}
         self._leftovers: dict[Path, dict[str, list[str]]] = {}
         self._lock = threading.Lock()
 
@@ -186,7 +187,7 @@ class LocalFiles:
 
         """
         path = self.destination / relative_path
-        if path.parent != self.destination:
+        if path.parent not in self._safe_folders:
             real_parent = os.path.realpath(path.parent)
             if os.path.commonpath([real_parent, self._real_destination]) != self._real_destination:
                 raise BlockedPathError("Unsafe path (a symbolic link above it leads out of the destination)")
@@ -194,6 +195,8 @@ class LocalFiles:
                 above = self.destination / parent
                 if os.path.lexists(above) and not above.is_dir():
                     raise BlockedPathError(f"A file is where the folder {str(parent)!r} belongs; nothing was touched")
+            if path.parent.is_dir():
+                self._safe_folders.add(path.parent)  # a folder may have thousands of files: look once
         return path
 
     def look(self, path: Path) -> Identity | None:

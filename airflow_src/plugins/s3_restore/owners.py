@@ -47,9 +47,14 @@ def _start_of(pid: int) -> str:
     return fields[19] if len(fields) > 19 else ""  # noqa: PLR2004 (field 22 of proc(5), counted after the name)
 
 
+@lru_cache(maxsize=1)
+def _own_process(pid: int) -> str:
+    return f"{pid}-{_start_of(pid) or 0}"
+
+
 def new_owner() -> str:
     """Make a token for one temporary file of this process, alive until ``release``."""
-    token = f"{_host()}-{os.getpid()}-{_start_of(os.getpid()) or 0}-{next(_count)}"
+    token = f"{_host()}-{_own_process(os.getpid())}-{next(_count)}"
     with _lock:
         _active.add(token)
     return token

@@ -18,6 +18,7 @@ from botocore import exceptions as botocore_exceptions
 from botocore.config import Config
 
 from s3_restore.hashing import CHECKSUM_ALGORITHMS
+from s3_restore.lean_get_object import LeanGetObject
 from s3_restore.object_store import (
     ObjectChangedError,
     ObjectStoreError,
@@ -109,6 +110,7 @@ class S3ObjectStore:
 
     def __init__(self, client: Any) -> None:
         self._client = client
+        self._get_object = LeanGetObject(client)
 
     def head(self, bucket: str, key: str) -> ObjectVersion:
         """Describe the newest version of an object (HeadObject)."""
@@ -139,7 +141,7 @@ class S3ObjectStore:
         if version and version.version_id:
             arguments["VersionId"] = version.version_id
         with _errors_of_requests(bucket, key):
-            response = self._client.get_object(**arguments)
+            response = self._get_object(**arguments)
         stream = S3ByteStream(response["Body"])
         try:
             stream.version = _check_answer(response, start, length, version)

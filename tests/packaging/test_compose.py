@@ -2,11 +2,11 @@
 
 import itertools
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
-import tomllib
 import yaml
 from cryptography.fernet import Fernet
 

@@ -15,6 +15,7 @@ import ctypes
 import errno
 import hashlib
 import itertools
+import logging
 import os
 import re
 import stat
@@ -394,14 +395,16 @@ class LocalFiles:
         temporary.sync()
         if not temporary.is_still_mine():
             raise ChangedMeanwhileError(str(temporary.path))
-        if aside:
-            # Before the rename: from here on the proved bytes are safe on disk, and no crash leaves both.
-            aside.unlink(missing_ok=True)
         os.replace(temporary.path, temporary.final)
         sync_folder(temporary.final.parent)
         identity = temporary.identity()
-        temporary.journal_path.unlink(missing_ok=True)
         temporary.close()
+        for done_with in (aside, temporary.journal_path):
+            if done_with:
+                try:
+                    done_with.unlink(missing_ok=True)
+                except OSError as error:  # the file is right in its place: no reason to call it a failure
+                    logging.warning("%s could not be removed (%s)", done_with, error.strerror)
         return identity
 
 

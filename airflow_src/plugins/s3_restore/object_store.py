@@ -3,7 +3,8 @@
 Errors::
 
     ObjectStoreError          reason: words for the operator; code: the store's error code, if any
-    ├── TransientStoreError   worth another try: reset, time-out, short body, 5xx, SlowDown
+    ├── TransientStoreError   worth another try: reset, short body, 5xx, SlowDown
+    │   └── StoreUnreachableError   nothing answered: refused, no route, time-out
     ├── ObjectChangedError    the object is no longer the version that was begun with (HTTP 412)
     └── PermanentStoreError   another try gives the same: missing, denied, archived, unusable answer
 """
@@ -27,6 +28,10 @@ class ObjectStoreError(Exception):
 
 class TransientStoreError(ObjectStoreError):
     """Worth another try."""
+
+
+class StoreUnreachableError(TransientStoreError):
+    """Worth another try, but where many files meet it the store is down."""
 
 
 class ObjectChangedError(ObjectStoreError):

@@ -45,6 +45,7 @@ from s3_restore.object_store import (
     ObjectStoreError,
     ObjectVersion,
     PermanentStoreError,
+    StoreUnreachableError,
     TransientStoreError,
 )
 from s3_restore.outcomes import FileOutcome, RestoreSummary, Result, not_attempted
@@ -55,6 +56,9 @@ from s3_restore.transfer import DamagedVersion, Fetch, Transfer, check_size
 
 _MB = 1024**2
 _JOURNAL_FROM_BYTES = 16 * 1024**2  # below this, fetching again costs less than a journal
+_MOST_UNREACHED = (
+    20  # files in a row that no answer came for: S3 is down, and 10,000 more time-outs would tell nothing new
+)
 _TRIES_WHEN_CHANGED = 3  # of a file that other processes keep changing under our hands
 
 
@@ -119,7 +123,8 @@ class Restorer:
         self._outcomes: dict[str, FileOutcome] = {}
         self._in_work: dict[str, _Work] = {}
         self._right: dict[str, _Right] = {}
-        self._try_again: list[FileSpec] = []
+        self._try_again: dict[FileSpec, FileOutcome] = {}
+        self._unreached = 0
         self._begun = time.monotonic()
 
     def run(self, specs: Sequence[FileSpec]) -> RestoreSummary:
@@ -145,10 +150,10 @@ class Restorer:
         try:
             with self._progress:
                 self._work_through(coordinators, specs)
-                second, self._try_again = self._try_again, []
-                if second and not self._stop.is_set():
-                    logging.info("Trying %d file(s) once more that failed for a passing reason", len(second))
-                    self._work_through(coordinators, second, second_try=True)
+                if self._try_again and not self._stop.is_set():
+                    logging.info("Trying %d file(s) once more that failed for a passing reason", len(self._try_again))
+                    self._unreached = 0
+                    self._work_through(coordinators, list(self._try_again), second_try=True)
                 if not self._stop.is_set():
                     self._look_again(coordinators)
         finally:
@@ -172,6 +177,8 @@ class Restorer:
                 work = in_work[path]
                 said = f"Not finished ({why_not_finished}); the next run goes on from here{work.kept_aside()}"
                 outcomes.append(FileOutcome(path, Result.FAILED, said, bytes_fetched=work.fetched))
+            elif spec in self._try_again:
+                outcomes.append(self._try_again[spec])
             else:
                 outcomes += not_attempted([path], why_not_finished)
         return RestoreSummary(tuple(outcomes), time.monotonic() - self._begun)
@@ -204,6 +211,8 @@ class Restorer:
             outcome = self._failure(work, error)
         if outcome is None:
             return
+        if outcome.ok:
+            self._unreached = 0
         self._outcomes[path] = outcome
         del self._in_work[path]
         self._progress.end_file()
@@ -220,21 +229,24 @@ class Restorer:
                 return None
             if error.errno in DISK_FULL:
                 self._stop_because("disk full")
-        passing = isinstance(error, (TransientStoreError, HashMismatchError, ChangedMeanwhileError))
-        if passing and not work.second_try and not self._stop.is_set():
-            logging.warning("%s: %s; it is tried once more after the other files", spec.relative_path, error)
-            self._try_again.append(spec)
-            self._in_work.pop(spec.relative_path, None)
-            return None
-        reason = _reason(error) + work.kept_aside()
-        return FileOutcome(
+        self._unreached = self._unreached + 1 if isinstance(error, StoreUnreachableError) else 0
+        if self._unreached >= _MOST_UNREACHED:
+            self._stop_because(f"{self._unreached} files in a row failed: {error}")
+        outcome = FileOutcome(
             spec.relative_path,
             Result.FAILED,
-            reason,
+            _reason(error) + work.kept_aside(),
             bytes_fetched=work.fetched,
             bytes_reused=work.reused,
             seconds=time.monotonic() - work.begun,
         )
+        passing = isinstance(error, (TransientStoreError, HashMismatchError, ChangedMeanwhileError))
+        if passing and not work.second_try and not self._stop.is_set():
+            logging.warning("%s: %s; it is tried once more after the other files", spec.relative_path, error)
+            self._try_again[spec] = outcome
+            self._in_work.pop(spec.relative_path, None)
+            return None
+        return outcome
 
     def _look_again(self, pool: ThreadPool) -> None:
         """Make sure that what is reported as right is still there as it was proved."""
@@ -285,6 +297,8 @@ class Restorer:
     def _skipped(self, work: _Work, path: Path, identity: Identity) -> FileOutcome:
         spec = work.spec
         self._files.remove_leftovers(path)
+        if aside := self._files.find_aside(path):
+            logging.info("%s is right; %s beside it is of an earlier run and may be deleted", path.name, aside.name)
         self._right[spec.relative_path] = _Right(path, identity)
         logging.info("%s: hash correct, skipped (already exists)", spec.relative_path)
         seconds = time.monotonic() - work.begun

@@ -25,6 +25,7 @@ from s3_restore.object_store import (
     ObjectVersion,
     PartChecksum,
     PermanentStoreError,
+    StoreUnreachableError,
     TransientStoreError,
 )
 
@@ -245,7 +246,7 @@ def _errors_of_requests(bucket: str, key: str) -> Iterator[None]:
             raise PermanentStoreError(f"{reason} (SSLError)", "SSLError") from None
         raise TransientStoreError("Network error: TLS connection to S3 failed (SSLError)", "SSLError") from None
     except (botocore_exceptions.ConnectionError, botocore_exceptions.HTTPClientError, *_BODY_ERRORS) as error:
-        raise TransientStoreError(f"Network error: S3 cannot be reached ({_kind(error)})", _kind(error)) from None
+        raise StoreUnreachableError(f"Network error: S3 cannot be reached ({_kind(error)})", _kind(error)) from None
     except (botocore_exceptions.BotoCoreError, ValueError, KeyError) as error:
         raise TransientStoreError(f"S3 gave an answer that makes no sense ({_kind(error)})", _kind(error)) from None
 

@@ -35,11 +35,20 @@ def _settings() -> tuple[Mapping[str, Any], Path]:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"Settings file {path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"Settings file {path} is no valid YAML: {' '.join(str(error).split())}") from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"Settings file {path} is no valid YAML: no UTF-8 at byte {error.start}") from None
+    except yaml.YAMLError as error:
+        raise SettingsError(f"Settings file {path} is no valid YAML: {_what_and_where(error)}") from None
     if not isinstance(loaded, dict):
         raise SettingsError(f"Settings file {path}: expected keys and values, got {type(loaded).__name__}")
     return loaded, path
+
+
+def _what_and_where(error: yaml.YAMLError) -> str:
+    """Say what is wrong and in which line, but not what stands there: it may be a secret, and this goes to a log."""
+    mark = getattr(error, "problem_mark", None)
+    what = " ".join(str(getattr(error, "problem", None) or type(error).__name__).split())
+    return f"{what}, line {mark.line + 1}, column {mark.column + 1}" if mark else what
 
 
 def get_setting(dotted_key: str, kind: type, default: Any = ...) -> Any:
@@ -58,7 +67,7 @@ def get_setting(dotted_key: str, kind: type, default: Any = ...) -> Any:
     value: Any = node
     for key in dotted_key.split("."):
         value = value.get(key) if isinstance(value, Mapping) else None
-    if value is None and default is not ...:
+    if default is not ... and value in (None, ""):
         return default
     if not isinstance(value, kind) or (kind is str and not value):
         got = "nothing" if value is None else f"{type(value).__name__} {value!r}"

@@ -1,0 +1,121 @@
+"""What should be there: safe paths (W4), sizes, specs."""
+
+import math
+
+import pytest
+
+from s3_restore.expected_hash import ExpectedHash
+from s3_restore.file_specs import (
+    FileSpec,
+    build_file_specs,
+    parse_size,
+    total_bytes,
+    why_not_one_component,
+    why_unsafe,
+)
+
+MD5 = "9b2c0b6e5f7a4d3c8e1f2a3b4c5d6e7f"
+
+# name, safe as a path below the destination, safe as the one folder of the project
+PATHS = [
+    ("sample.raw", True, True),
+    ("sample.d/analysis.tdf_bin", True, False),
+    ("sample.d/1234.m/deep/er/microTOFQImpacTemAcquisition.method", True, False),
+    ("_FALLBACK", True, True),
+    ("PRID001", True, True),
+    ("...", True, True),
+    ("..hidden", True, True),
+    ("trailing..", True, True),
+    ("a..b/c", True, False),
+    (" ", True, True),
+    ("-rf", True, True),
+    ("~", True, True),
+    ("$HOME", True, True),
+    ("C:\\Windows\\..\\x", True, True),
+    ("..\\..\\etc\\passwd", True, True),
+    ("Größe µm 試料.raw", True, True),
+    ("e\u0301.raw", True, True),
+    ("new\nline", True, False),
+    ("tab\tbell\x07", True, False),
+    ("right\u202eto left", True, False),
+    ("line\u2028separator", True, False),
+    ("%2e%2e/x", True, False),
+    ("", False, False),
+    (".", False, False),
+    ("..", False, False),
+    ("/", False, False),
+    ("//", False, False),
+    ("/etc/passwd", False, False),
+    ("//server/share", False, False),
+    ("../x", False, False),
+    ("a/../x", False, False),
+    ("a/..", False, False),
+    ("a/../../x", False, False),
+    ("./x", False, False),
+    ("a/./x", False, False),
+    ("a//x", False, False),
+    ("a/", False, False),
+    ("nul\0byte", False, False),
+    ("\0", False, False),
+    ("lone\ud800surrogate", False, False),
+    (None, False, False),
+    (5, False, False),
+    (b"bytes", False, False),
+]
+
+
+@pytest.mark.parametrize(("path", "safe", "_one"), PATHS, ids=[repr(path) for path, *_ in PATHS])
+def test_w4_safe_relative_paths(path, safe, _one):
+    reason = why_unsafe(path)
+    assert (reason is None) is safe, reason
+    if isinstance(path, str):
+        problem = FileSpec(path, "bucket", "key", 5, ExpectedHash(MD5)).problem
+        assert problem == (None if safe else f"Unsafe path ({reason}); nothing was touched")
+
+
+@pytest.mark.parametrize(("name", "_safe", "one"), PATHS, ids=[repr(path) for path, *_ in PATHS])
+def test_w4_project_id_is_one_plain_component(name, _safe, one):
+    assert (why_not_one_component(name) is None) is one
+
+
+def test_h4_no_hash_is_a_problem_and_unsafe_path_the_greater_one():
+    assert FileSpec("a", "b", "k", 5, None).problem == "No expected hash in file_info; nothing was touched"
+    assert FileSpec("../a", "b", "k", 5, None).problem == "Unsafe path (has '..'); nothing was touched"
+
+
+@pytest.mark.parametrize(
+    ("stored", "size"),
+    [
+        (0, 0),
+        (5, 5),
+        (5.0, 5),
+        (2**50, 2**50),
+        (5.5, None),
+        (-1, None),
+        (-0.0, 0),
+        (True, None),
+        (None, None),
+        ("5", None),
+        ([5], None),
+        (math.nan, None),
+        (math.inf, None),
+        (-math.inf, None),
+    ],
+    ids=repr,
+)
+def test_parse_size(stored, size):
+    assert parse_size(stored) == size
+
+
+def test_build_file_specs_joins_database_and_s3():
+    expected = ExpectedHash(MD5)
+    specs = build_file_specs(
+        {"a": (5, expected), "d/b": (7.0, None), "c": (None, MD5)},
+        {"a": ("bucket", "p/a"), "d/b": ("bucket", "p/d/b"), "c": ("bucket", "p/c")},
+    )
+    assert specs == [
+        FileSpec("a", "bucket", "p/a", 5, expected),
+        FileSpec("d/b", "bucket", "p/d/b", 7, None),
+        FileSpec("c", "bucket", "p/c", None, None),
+    ]
+    assert total_bytes(specs) == 12

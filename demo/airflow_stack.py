@@ -20,9 +20,7 @@ import sys
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
-
-from typing_extensions import Self
+from typing import Any, Self
 
 from demo.airflow_api import AirflowApi
 from demo.processes import LOCALHOST, ChildProcess, StartError, environment, pick_port, run_to_end, stop_all, wait_until

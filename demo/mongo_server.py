@@ -8,11 +8,10 @@ import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pymongo
 from pymongo.errors import PyMongoError
-from typing_extensions import Self
 
 from demo.processes import LOCALHOST, ChildProcess, accepts_connections, environment, pick_port, wait_until
 

@@ -7,11 +7,10 @@ memory (about three times their size) and reads ranges of large objects slowly.
 import secrets
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import boto3
 from botocore.config import Config
-from typing_extensions import Self
 
 from demo.processes import LOCALHOST, ChildProcess, accepts_connections, environment, pick_port, wait_until
 

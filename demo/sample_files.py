@@ -18,7 +18,7 @@ import hashlib
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +130,7 @@ def upload_like_the_host(
         "status": "done",
         "project_id": sample.project_id,
         "size": sum(sample.sizes.values()),
-        "created_at": datetime.now(tz=timezone.utc),
+        "created_at": datetime.now(tz=UTC),
         "backup_status": "upload_done",
         "s3_upload_path": sample.s3_upload_path,
         "file_info": file_info,

@@ -13,10 +13,9 @@ Every start begins with an empty output, empty servers and new passwords; only t
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
-from typing_extensions import Self
 
 from demo.airflow_stack import AirflowStack
 from demo.mongo_server import DATABASE, MongoServer
@@ -25,9 +24,9 @@ from demo.s3_server import REGION, S3Server
 from demo.sample_files import PROJECT_ID, SAMPLES, SampleRawFile, generate, upload_like_the_host
 
 # Preferred, so that the addresses are the same every time; if taken, another is found.
-_UI_PORT = 8080
-_S3_PORT = 9010
-_MONGO_PORT = 27018
+UI_PORT = 8080
+S3_PORT = 9010
+MONGO_PORT = 27018
 
 
 class Stand:
@@ -51,13 +50,13 @@ class Stand:
         for log in home.glob("*.log"):
             log.unlink()
         write_settings(self._settings_file, self.output)
-        self.s3 = S3Server(home / "s3.log", _S3_PORT)
-        self.mongo = MongoServer(home / "mongo", preferred_port=_MONGO_PORT)
+        self.s3 = S3Server(home / "s3.log", S3_PORT)
+        self.mongo = MongoServer(home / "mongo", preferred_port=MONGO_PORT)
         self.airflow = AirflowStack(
             home / "airflow_home",
             self.s3.airflow_connection(),
             product_environment(self._settings_file, self.mongo),
-            preferred_port=_UI_PORT,
+            preferred_port=UI_PORT,
             command=home / "airflow",
         )
 

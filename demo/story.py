@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from demo.airflow_stack import DAG_ID, POOL, POOL_SLOTS
 from demo.sample_files import FOLDER, MIB, PART_SIZE_MIB, SAMPLES, SampleRawFile, differences, strangers
@@ -34,7 +33,6 @@ class Story:
     def __init__(self, stand: Stand) -> None:
         self._stand = stand
         self._begin = time.monotonic()
-        self._documents: dict[str, dict[str, Any] | None] = {}
 
     @property
     def seconds(self) -> float:
@@ -50,6 +48,14 @@ class Story:
         """
         self._introduce()
         self._start_and_upload()
+        self.tell_of_runs()
+
+    def tell_of_runs(self) -> None:
+        """Go through the steps that need a started stand with the samples uploaded and an empty output.
+
+        Raises:
+            StepFailedError: a step did not show what it must.
+        """
         for sample in SAMPLES:
             self._restore(sample)
         self._heal()
@@ -82,7 +88,6 @@ class Story:
         _say(f"Airflow is up at {stand.airflow.url}, with the pool {POOL} ({POOL_SLOTS} slots).")
 
     def _uploaded(self, sample: SampleRawFile) -> None:
-        self._documents[sample.raw_file_id] = self._stand.document(sample.raw_file_id)
         files = "1 file " if len(sample.sizes) == 1 else f"{len(sample.sizes)} files"
         megabytes = sum(sample.sizes.values()) / MIB
         _say(f"{sample.raw_file_id:<22} {files} {megabytes:5.1f} MB -> {sample.s3_upload_path}")
@@ -91,7 +96,7 @@ class Story:
         self._headline(f"Restore {sample.raw_file_id}")
         count = len(sample.sizes)
         self._run_successfully(sample, {"downloaded": count, "skipped": 0, "healed": 0})
-        self._check_files(sample)
+        self.check_files(sample)
 
     def _heal(self) -> None:
         self._headline("Damage one file, remove another, and restore again")
@@ -110,7 +115,7 @@ class Story:
         for path, before in untouched.items():
             _expect(f"{path}: OK - Skipped (already exists)" in report, f"{path} skipped")
             _expect(_identity(folder / path) == before, f"{path} left alone on disk")
-        self._check_files(FOLDER)
+        self.check_files(FOLDER)
         _ok(f"The {len(untouched)} right files were not touched: same inode, same time of change.")
 
     def _ask_for_unknown_id(self) -> None:
@@ -133,6 +138,7 @@ class Story:
 
     def _run_successfully(self, sample: SampleRawFile, counts: Mapping[str, int]) -> str:
         """Trigger, wait, print the report; check state, summary and database. Returns the report."""
+        document = self._stand.document(sample.raw_file_id)
         run_id, state = self._trigger(sample.raw_file_id)
         api = self._stand.airflow.api
         if state != "success":
@@ -147,8 +153,7 @@ class Story:
         got = {name: summary.get(name) for name in expected}
         _expect(got == expected, f"the summary {expected}, got {got}")
         _expect("Status: SUCCESS" in report, "Status: SUCCESS in the report")
-        unchanged = self._stand.document(sample.raw_file_id) == self._documents[sample.raw_file_id]
-        _expect(unchanged, "the document in MongoDB to be unchanged")
+        _expect(self._stand.document(sample.raw_file_id) == document, "the document in MongoDB to be unchanged")
         return report
 
     def _trigger(self, raw_file_id: str) -> tuple[str, str]:
@@ -168,7 +173,12 @@ class Story:
             state = airflow.api.wait_for_run(DAG_ID, run_id, tick=tick)
         return run_id, state
 
-    def _check_files(self, sample: SampleRawFile) -> None:
+    def check_files(self, sample: SampleRawFile) -> None:
+        """Compare what is on disk with the instrument's files.
+
+        Raises:
+            StepFailedError: a byte differs, a file is missing, or there is one that does not belong there.
+        """
         folder = self._stand.project_output
         problems = differences(sample, self._stand.instrument, folder)
         problems += [f"{path} should not be there" for path in strangers(SAMPLES, folder)]

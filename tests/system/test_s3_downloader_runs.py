@@ -14,9 +14,16 @@ from demo.sample_files import BUCKET, FOLDER, PAIR, RAW, SAMPLES, differences, s
 from demo.stand import Stand
 from demo.story import rest_lines
 
+# On a machine that is busy with other tests too.
 pytestmark = pytest.mark.timeout(180)
 
 ALL_SUCCESS = {"validate_parameters": "success", "download_files": "success"}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_restored_yet(stand):
+    for folder in stand.output.iterdir():
+        shutil.rmtree(folder)
 
 
 def run_by_rest(stand: Stand, raw_file_id: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import http.client
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -112,6 +112,7 @@ class S3ObjectStore:
     def __init__(self, client: Any) -> None:
         self._client = client
         self._get_object = LeanGetObject(client)
+        self._may_name_versions = True
 
     def head(self, bucket: str, key: str) -> ObjectVersion:
         """Describe the newest version of an object (HeadObject)."""
@@ -139,10 +140,8 @@ class S3ObjectStore:
             arguments["Range"] = f"bytes={start}-{start + length - 1}"
         if version and version.etag:
             arguments["IfMatch"] = f'"{version.etag}"'
-        if version and version.version_id:
-            arguments["VersionId"] = version.version_id
         with _errors_of_requests(bucket, key):
-            response = self._get_object(**arguments)
+            response = self._naming_version(self._get_object, version, arguments)
         stream = S3ByteStream(response["Body"])
         try:
             stream.version = _check_answer(response, start, length, version)
@@ -154,11 +153,9 @@ class S3ObjectStore:
     def part_size(self, bucket: str, key: str, version: ObjectVersion | None) -> int | None:
         """Bytes of the object's first part (HeadObject with PartNumber=1); None when S3 does not tell."""
         arguments: dict[str, Any] = {"Bucket": bucket, "Key": key, "PartNumber": 1}
-        if version and version.version_id:
-            arguments["VersionId"] = version.version_id
         try:
             with _errors_of_requests(bucket, key):
-                response = self._client.head_object(**arguments)
+                response = self._naming_version(self._client.head_object, version, arguments)
         except PermanentStoreError:
             return None
         return int(response["ContentLength"]) if response.get("PartsCount", 0) else None
@@ -171,14 +168,12 @@ class S3ObjectStore:
             "ObjectAttributes": ["ETag", "ObjectParts", "ObjectSize"],
             "MaxParts": _MAX_ATTRIBUTE_PARTS,
         }
-        if version.version_id:
-            arguments["VersionId"] = version.version_id
         found: list[PartChecksum] = []
         start = 0
         try:
             while True:
                 with _errors_of_requests(bucket, key):
-                    response = self._client.get_object_attributes(**arguments)
+                    response = self._naming_version(self._client.get_object_attributes, version, arguments)
                 if response.get("ETag", version.etag).strip('"') != version.etag:
                     return ()
                 parts = response.get("ObjectParts", {})
@@ -199,6 +194,26 @@ class S3ObjectStore:
             logging.info("S3 does not tell part checksums of %s (%s)", key, error.code or error)
             return ()
         return found if start == version.size else ()
+
+    def _naming_version(
+        self, request: Callable[..., Mapping[str, Any]], version: ObjectVersion | None, arguments: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Make a request for exactly this version; without naming it where the user may not.
+
+        In a versioned bucket, naming a version takes rights of its own (s3:GetObjectVersion). Whoever has only
+        s3:GetObject gets the newest version, and If-Match and the checks of the answer tell when it is another one.
+        """
+        if not version or not version.version_id or not self._may_name_versions:
+            return request(**arguments)
+        try:
+            return request(**arguments, VersionId=version.version_id)
+        except botocore_exceptions.ClientError as error:
+            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != http.client.FORBIDDEN:
+                raise
+            response = request(**arguments)
+            self._may_name_versions = False
+            logging.info("S3 denies s3:GetObjectVersion: the newest version is asked for, guarded by its ETag")
+            return response
 
 
 class S3ByteStream:

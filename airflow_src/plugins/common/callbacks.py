@@ -39,11 +39,12 @@ def _describe(context: Mapping[str, Any]) -> str:
     exception = context.get("exception")
     params = context.get(DagContext.PARAMS) or {}
     said = [str(exception), *getattr(exception, "__notes__", ())]
-    return " ".join(
+    text = (
         f"Task {getattr(task_instance, 'dag_id', '?')}.{getattr(task_instance, 'task_id', '?')} failed "
         f"for raw file {params.get(DagParams.RAW_FILE_ID, '?')!r} (run {getattr(task_instance, 'run_id', '?')}): "
-        f"{type(exception).__name__}: {'; '.join(said)}".split()
+        f"{type(exception).__name__}: {'; '.join(said)}"
     )
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _post(url: str, text: str) -> None:

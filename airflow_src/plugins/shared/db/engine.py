@@ -6,6 +6,7 @@ import mongoengine
 
 _DATABASE = "krakendb"
 _TIMEOUT_MS = 10_000
+_HIGHEST_PORT = 65_535
 
 
 def connect_db() -> None:
@@ -19,8 +20,8 @@ def connect_db() -> None:
     """
     user = os.environ.get("MONGO_USER") or None
     port = os.environ.get("MONGO_PORT") or "27017"
-    if not port.isdigit():
-        raise ValueError(f"Environment variable MONGO_PORT: expected a number, got {port!r}")
+    if not (port.isascii() and port.isdigit() and 0 < int(port) <= _HIGHEST_PORT):
+        raise ValueError(f"Environment variable MONGO_PORT: expected a number from 1 to {_HIGHEST_PORT}, got {port!r}")
     credentials = (
         {"username": user, "password": os.environ.get("MONGO_PASSWORD", ""), "authentication_source": _DATABASE}
         if user
@@ -35,5 +36,6 @@ def connect_db() -> None:
         connectTimeoutMS=_TIMEOUT_MS,
         socketTimeoutMS=3 * _TIMEOUT_MS,
         retryWrites=False,
+        uuidRepresentation="standard",  # said, so that mongoengine does not warn in every task log
         **credentials,
     )

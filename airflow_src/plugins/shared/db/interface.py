@@ -25,7 +25,7 @@ def get_raw_file(raw_file_id: str) -> RawFile | None:
     """
     try:
         connect_db()
-        return cast("RawFile | None", RawFile.objects(id=raw_file_id).first())
+        return cast("RawFile | None", RawFile.objects(id=raw_file_id).no_dereference().first())
     except OperationFailure as error:
         said = {
             _AUTHENTICATION_FAILED: "MongoDB refuses user or password: check MONGO_USER and MONGO_PASSWORD",

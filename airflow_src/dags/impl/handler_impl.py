@@ -82,6 +82,7 @@ def validate_s3_download_parameters(ti: Any, **kwargs: Any) -> None:  # noqa: AR
         nearest = destination if destination.exists() else output
         if not os.access(nearest, os.W_OK | os.X_OK):
             raise AirflowFailException(f"Output location not writable: {nearest}")
+        get_s3_upload_config()  # a wrong one is found here, before the download
         _read_restore_settings()
         specs = _specs_of(raw_file)
         missing = sum(_missing_bytes(destination, spec) for spec in specs)

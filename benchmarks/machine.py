@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -37,6 +38,21 @@ def versions() -> str:
             _first_line("openssl", "version").partition(" (")[0],
         ]
     )
+
+
+def busy_cores(seconds: float = 1.0) -> float:
+    """How many cores are busy now, while nothing of the benchmark runs: it must be near 0 for figures to mean much."""
+    busy_before, all_before = _jiffies()
+    time.sleep(seconds)
+    busy, everything = _jiffies()
+    share = (busy - busy_before) / max(1, everything - all_before)
+    return share * (os.cpu_count() or 1)
+
+
+def _jiffies() -> tuple[int, int]:
+    user, nice, system, idle, waiting, *interrupts = map(int, Path("/proc/stat").read_text().split()[1:9])
+    busy = user + nice + system + sum(interrupts)
+    return busy, busy + idle + waiting
 
 
 def _first_line(*command: str) -> str:

@@ -6,8 +6,11 @@ import sys
 
 from benchmarks.cases import CaseList, contenders_of, opened
 from benchmarks.contenders import ContenderError
+from benchmarks.machine import busy_cores
 from benchmarks.measurements import Measurement, Results
 from benchmarks.options import MIB, Options
+
+_QUIET_CORES = 0.1
 
 
 def run_cases(options: Options, cases: CaseList) -> tuple[Results, list[str]]:
@@ -15,7 +18,7 @@ def run_cases(options: Options, cases: CaseList) -> tuple[Results, list[str]]:
 
     Returns:
         All measurements, and what went wrong: one line for each contender that failed (it takes no part in the rest of
-        that case) and for each case that could not be opened.
+        that case), for each case that could not be opened, and for each that began on a busy machine.
 
     """
     results, troubles = Results(), []
@@ -27,6 +30,11 @@ def run_cases(options: Options, cases: CaseList) -> tuple[Results, list[str]]:
         _tell(f"{name}: {case.title}")
         try:
             with opened(case) as run:
+                if (busy := busy_cores()) > _QUIET_CORES:
+                    troubles.append(
+                        f"{name}: other processes kept {busy:.1f} cores busy when it began, figures mean little"
+                    )
+                    _tell(troubles[-1])
                 for number in range(options.rounds):
                     shift = number % len(contenders)
                     for contender in contenders[shift:] + contenders[:shift]:

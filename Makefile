@@ -20,6 +20,7 @@ setup: $(STAMP) ## create .venv with everything that demo, tests and lint need
 
 $(STAMP): tests/requirements.lock
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
+	@echo "Installing the locked requirements into $(VENV) ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --requirements tests/requirements.lock
 	@touch $@

@@ -7,8 +7,9 @@ from airflow.providers.common.compat.sdk import DAG, Param
 from airflow.providers.standard.operators.python import PythonOperator
 
 from common.callbacks import on_failure_callback
-from common.constants import AIRFLOW_QUEUE_PREFIX, DagParams, Dags, Pools
+from common.constants import AIRFLOW_QUEUE_PREFIX, DagParams, Dags, Pools, Tasks
 from impl.handler_impl import download_raw_file_from_s3, validate_s3_download_parameters
+from impl.patient_operator import PatientPythonOperator
 
 S3_DOWNLOAD_QUEUE = f"{AIRFLOW_QUEUE_PREFIX}s3_download"
 
@@ -61,12 +62,15 @@ def create_s3_downloader_dag() -> DAG:
             ),
         },
     ) as dag:
-        validate_parameters_ = PythonOperator(
-            task_id="validate_parameters",
+        # Waits when S3 brings archived objects back; without any, it is a PythonOperator like the other.
+        validate_parameters_ = PatientPythonOperator(
+            task_id=Tasks.VALIDATE_PARAMETERS,
             python_callable=validate_s3_download_parameters,
+            poke_interval=timedelta(minutes=15).total_seconds(),
+            timeout=timedelta(days=4).total_seconds(),
         )
         download_files_ = PythonOperator(
-            task_id="download_files",
+            task_id=Tasks.DOWNLOAD_FILES,
             python_callable=download_raw_file_from_s3,
             execution_timeout=timedelta(hours=8),
             pool=Pools.S3_DOWNLOAD_POOL,

@@ -128,15 +128,15 @@ class Kraken:
 
     # --- what is done ----------------------------------------------------------------------------------------------
 
-    def validate(self, raw_file_id: Any) -> None:
+    def validate(self, raw_file_id: Any, **conf: Any) -> dict[str, Any]:
         from impl.handler_impl import validate_s3_download_parameters  # noqa: PLC0415 (Airflow takes seconds)
 
-        validate_s3_download_parameters(self.ti, params={"raw_file_id": raw_file_id})
+        return validate_s3_download_parameters(self.ti, params={"raw_file_id": raw_file_id, **conf})
 
-    def download(self, raw_file_id: Any) -> dict[str, Any]:
+    def download(self, raw_file_id: Any, **conf: Any) -> dict[str, Any]:
         from impl.handler_impl import download_raw_file_from_s3  # noqa: PLC0415 (Airflow takes seconds)
 
-        return download_raw_file_from_s3(self.ti, params={"raw_file_id": raw_file_id})
+        return download_raw_file_from_s3(self.ti, params={"raw_file_id": raw_file_id, **conf})
 
     def fail_to_download(self, raw_file_id: Any) -> str:
         """Download where at least one file must fail; returns the text of the exception."""
@@ -147,13 +147,13 @@ class Kraken:
         assert_one_clear_line(caught.value)
         return str(caught.value)
 
-    def refuse(self, raw_file_id: Any) -> str:
+    def refuse(self, raw_file_id: Any, **conf: Any) -> str:
         """Validate where it must fail without a retry; returns the text of the exception."""
         from airflow.providers.common.compat.sdk import AirflowFailException  # noqa: PLC0415
 
         before = sorted(self.output.rglob("*"))
         with pytest.raises(AirflowFailException) as caught:
-            self.validate(raw_file_id)
+            self.validate(raw_file_id, **conf)
         assert_one_clear_line(caught.value)
         assert sorted(self.output.rglob("*")) == before, "R4: a failed validation leaves nothing behind"
         return str(caught.value)

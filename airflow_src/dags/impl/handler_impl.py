@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,16 @@ import pytz
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from common.constants import DagContext, DagParams
+from common.restore_metrics import count_restore
+from impl.patient_operator import NotReadyYetError
 from impl.s3_utils import get_s3_client, reconstruct_s3_paths, split_s3_upload_path
 from impl.termination import sigterm_raises
-from s3_restore.file_specs import FileSpec, build_file_specs, why_not_one_component
+from s3_restore.file_specs import FileSpec, build_file_specs, is_included, total_bytes, why_not_one_component
 from s3_restore.hashing import get_file_hash
 from s3_restore.local_files import free_bytes, write_new_file
+from s3_restore.object_store import ObjectStoreError
 from s3_restore.outcomes import RestoreSummary, Result
+from s3_restore.restore_plan import RestorePlan, look_ahead, missing_bytes
 from s3_restore.restorer import DestinationGoneError, Restorer
 from s3_restore.s3_object_store import S3ObjectStore
 from s3_restore.settings import RestoreSettings
@@ -42,17 +47,83 @@ from shared.yamlsettings import (
 _MB = 1024**2
 _DEFAULT_REGION = "eu-central-1"
 _UPLOAD_DONE = "upload_done"
+_MOST_TROUBLES = 20  # lines of a plan; the report will have them all
+_ARCHIVE_DAYS = 7  # how long S3 keeps an object readable that it brought back
 
 
-def validate_s3_download_parameters(ti: Any, **kwargs: Any) -> None:  # noqa: ARG001 (the plan's signature)
-    """Check what a download needs, before a byte moves.
+@dataclass(frozen=True)
+class Planned:
+    """What a restore of one raw file will do.
+
+    Attributes:
+        destination: folder below which the files go.
+        plan: of all files that are wanted.
+        free: bytes free there.
+        store: where from.
+        settings: how.
+
+    """
+
+    destination: Path
+    plan: RestorePlan
+    free: int
+    store: S3ObjectStore
+    settings: RestoreSettings
+
+    def as_xcom(self) -> dict[str, Any]:
+        """Summary for REST clients and for the table of a dry run."""
+        files = self.plan.files
+        to_download = self.plan.to_download
+        return {
+            "destination": str(self.destination),
+            "total_files": len(files),
+            "bytes_total": total_bytes([file.spec for file in files]),
+            "files_there": sum(file.is_there for file in files),
+            "files_to_download": len(to_download),
+            "bytes_to_download": total_bytes([file.spec for file in to_download]),
+            "bytes_free": self.free,
+            "files_archived": len(self.plan.archived),
+            "files_in_trouble": len(self.plan.in_trouble),
+            "troubles": [
+                f"{one_line(file.spec.relative_path)}: {one_line(file.trouble)}"
+                for file in self.plan.in_trouble[:_MOST_TROUBLES]
+            ],
+            "s3_not_asked_because": self.plan.unasked_because,
+        }
+
+
+def validate_s3_download_parameters(ti: Any, **kwargs: Any) -> dict[str, Any]:
+    """Check what a download needs, before a byte moves, and say what it will do.
 
     Checks: S3 is enabled; the RawFile exists, has a backup, a project, files; the output location exists, is writable
-    and has room for what is missing.
+    and has room for what is missing. What S3 lacks is only warned of: the download reports it file by file.
 
     Args:
-        ti: the task instance; not used.
+        ti: the task instance, for the reason of a failed check.
         **kwargs: Airflow's context, with ``raw_file_id`` in its ``params``.
+
+    Returns:
+        The plan: files and bytes in all, there, to download, free, and troubles to expect.
+
+    Raises:
+        AirflowFailException: if a check fails.
+        NotReadyYetError: if S3 was asked to bring archived objects back (``s3_download.restore_archived``).
+        DatabaseUnavailableError: if MongoDB does not answer.
+
+    """
+    try:
+        planned = plan_restore(kwargs)
+    except AirflowFailException as error:
+        if ti is not None:
+            ti.xcom_push(key="return_value", value={"status": "REFUSED", "reason": str(error)})
+        raise
+    if planned.plan.archived and planned.settings.restore_archived:
+        _bring_back_archived(planned)
+    return planned.as_xcom()
+
+
+def plan_restore(context: dict[str, Any]) -> Planned:
+    """Make all checks of a validation and look ahead; only reads.
 
     Raises:
         AirflowFailException: if a check fails.
@@ -60,7 +131,7 @@ def validate_s3_download_parameters(ti: Any, **kwargs: Any) -> None:  # noqa: AR
 
     """
     with _one_clear_line():
-        raw_file_id = _raw_file_id(kwargs)
+        raw_file_id = _raw_file_id(context)
         if not is_s3_upload_enabled():
             raise AirflowFailException(
                 f"S3 is not enabled: expected backup.backup_type 's3' in the settings file {settings_path()}"
@@ -82,23 +153,61 @@ def validate_s3_download_parameters(ti: Any, **kwargs: Any) -> None:  # noqa: AR
         nearest = destination if destination.exists() else output
         if not os.access(nearest, os.W_OK | os.X_OK):
             raise AirflowFailException(f"Output location not writable: {nearest}")
-        get_s3_upload_config()  # a wrong one is found here, before the download
-        _read_restore_settings()
-        specs = _specs_of(raw_file)
-        missing = sum(_missing_bytes(destination, spec) for spec in specs)
+        settings = _read_restore_settings()
+        store = _store(settings)
+        specs = _specs_of(raw_file, _include(context))
+        missing = missing_bytes(destination, specs)
         free = free_bytes(nearest)
         if missing > free:
             raise AirflowFailException(
                 f"Not enough space on {nearest}: {missing / _MB:.1f} MB are missing, {free / _MB:.1f} MB are free"
             )
-        logging.info(
-            "Validation passed: %s -> %s (%d files, up to %.1f MB to download, %.1f MB free)",
-            raw_file_id,
-            destination,
-            len(specs),
-            missing / _MB,
-            free / _MB,
-        )
+        plan = look_ahead(store, destination, specs, settings.max_concurrency)
+        planned = Planned(destination, plan, free, store, settings)
+        _log_plan(raw_file_id, planned)
+        return planned
+
+
+def _log_plan(raw_file_id: str, planned: Planned) -> None:
+    said = planned.as_xcom()
+    logging.info(
+        "Validation passed: %s -> %s (%d files, up to %.1f MB to download, %.1f MB free); "
+        "%.1f MB in all, %d files there with the right size, %d to download",
+        raw_file_id,
+        planned.destination,
+        said["total_files"],
+        said["bytes_to_download"] / _MB,
+        planned.free / _MB,
+        said["bytes_total"] / _MB,
+        said["files_there"],
+        said["files_to_download"],
+    )
+    for trouble in said["troubles"]:
+        logging.warning("Cannot be downloaded as it is: %s", trouble)
+    if said["files_in_trouble"] > len(said["troubles"]):
+        logging.warning("... and %d more", said["files_in_trouble"] - len(said["troubles"]))
+    if planned.plan.archived and not planned.settings.restore_archived:
+        logging.warning("Archived objects can be brought back from here: s3_download.restore_archived in the YAML")
+    if planned.plan.unasked_because:
+        logging.warning("S3 was not asked for every file: %s", planned.plan.unasked_because)
+
+
+def _bring_back_archived(planned: Planned) -> None:
+    """Ask S3 for archived objects; always raises, as they take hours to come."""
+    archived = [(file.spec, file.archived) for file in planned.plan.archived if file.archived]
+    asked = [(spec, version) for spec, version in archived if not version.coming_back]
+    for spec, version in asked:
+        try:
+            planned.store.bring_back(spec.bucket, spec.key, version, _ARCHIVE_DAYS)
+        except ObjectStoreError as error:
+            raise AirflowFailException(
+                f"S3 was asked to bring back an archived object and does not: {error}. "
+                "The connection's user needs s3:RestoreObject on this bucket"
+            ) from None
+    raise NotReadyYetError(
+        f"{len(archived)} archived objects are coming back, {len(asked)} of them were asked for now "
+        f"(class {', '.join(sorted({version.storage_class for _, version in archived}))}: it takes S3 hours)"
+    )
 
 
 def download_raw_file_from_s3(ti: Any, **kwargs: Any) -> dict[str, Any]:
@@ -124,9 +233,9 @@ def download_raw_file_from_s3(ti: Any, **kwargs: Any) -> dict[str, Any]:
         raw_file = _find_raw_file(raw_file_id)
         destination = _make_destination(get_path(YamlKeys.Locations.OUTPUT), raw_file.project_id)
         settings = _read_restore_settings()
-        region = get_s3_upload_config().get("region") or _DEFAULT_REGION
-        specs = _specs_of(raw_file)
-        store = S3ObjectStore(get_s3_client(region, settings=settings))
+        include = _include(kwargs)
+        specs = _specs_of(raw_file, include)
+        store = _store(settings)
         logging.info("Starting download: %d files from %s to %s", len(specs), raw_file.s3_upload_path, destination)
 
         restorer = Restorer(store, destination, settings, file_hash=get_file_hash)
@@ -135,21 +244,32 @@ def download_raw_file_from_s3(ti: Any, **kwargs: Any) -> dict[str, Any]:
         except BaseException as error:
             # Whatever ends the run gets its report first (A5): the operator must not have to guess what is on disk.
             said = one_line(str(error) or type(error).__name__)
-            path = _report(raw_file, destination, restorer.summary(said))
+            path = _conclude(raw_file, destination, include, restorer.summary(said))
             error.add_note(f"Report: {path or 'could not be written'}")
             raise
-        path = _report(raw_file, destination, summary)
+        path = _conclude(raw_file, destination, include, summary)
         result = _xcom(summary, path)
         if summary.failed:
             if ti is not None:
                 ti.xcom_push(key="return_value", value=result)
-            first = next(outcome for outcome in summary.outcomes if not outcome.ok)
             raise AirflowFailException(
-                f"{summary.failed}/{len(summary.outcomes)} files failed. See: {path}. "
-                f"First: {one_line(first.relative_path)}: {one_line(first.reason)}"
+                f"{summary.failed}/{len(summary.outcomes)} files failed. See: {path}. First: {result['first_failure']}"
             )
         logging.info("All %d files are right in %s", summary.successful, destination)
         return result
+
+
+def wanted_paths(context: dict[str, Any]) -> list[Path]:
+    """Final paths of the files that a restore brings, in the order of ``file_info``.
+
+    Raises:
+        AirflowFailException: if the raw file cannot be restored.
+
+    """
+    with _one_clear_line():
+        raw_file = _find_raw_file(_raw_file_id(context))
+        destination = get_path(YamlKeys.Locations.OUTPUT) / raw_file.project_id
+        return [destination / spec.relative_path for spec in _specs_of(raw_file, _include(context))]
 
 
 @contextmanager
@@ -192,9 +312,29 @@ def _find_raw_file(raw_file_id: str) -> RawFile:
     return raw_file
 
 
-def _specs_of(raw_file: RawFile) -> list[FileSpec]:
+def _include(context: dict[str, Any]) -> str:
+    """Glob of the files that are wanted; empty for all. Comes with the conf of the run, as the batch gives it."""
+    include = (context.get(DagContext.PARAMS) or {}).get(DagParams.INCLUDE) or ""
+    if not isinstance(include, str):
+        raise AirflowFailException(f"{DagParams.INCLUDE!r}: expected a glob such as '*.tdf*', got {include!r}")
+    return include
+
+
+def _specs_of(raw_file: RawFile, include: str = "") -> list[FileSpec]:
     parsed = {path: parse_file_info_item(item) for path, item in raw_file.file_info.items()}
-    return build_file_specs(parsed, reconstruct_s3_paths(raw_file.s3_upload_path, parsed))
+    specs = build_file_specs(parsed, reconstruct_s3_paths(raw_file.s3_upload_path, parsed))
+    wanted = [spec for spec in specs if not include or is_included(spec.relative_path, include)]
+    if not wanted:
+        some = ", ".join(one_line(spec.relative_path) for spec in specs[:3])
+        raise AirflowFailException(
+            f"None of the {len(specs)} files of {raw_file.id!r} is like {include!r}; the first ones are {some}"
+        )
+    return wanted
+
+
+def _store(settings: RestoreSettings) -> S3ObjectStore:
+    region = get_s3_upload_config().get("region") or _DEFAULT_REGION
+    return S3ObjectStore(get_s3_client(region, settings=settings))
 
 
 def _read_restore_settings() -> RestoreSettings:
@@ -218,21 +358,18 @@ def _make_destination(output: Path, project_id: str) -> Path:
     return destination
 
 
-def _missing_bytes(destination: Path, spec: FileSpec) -> int:
-    """Bytes that a file still needs on disk, by its size alone."""
-    if spec.problem or not spec.size:
-        return 0
-    try:
-        return 0 if (destination / spec.relative_path).lstat().st_size == spec.size else spec.size
-    except OSError:
-        return spec.size
+def _conclude(raw_file: RawFile, destination: Path, include: str, summary: RestoreSummary) -> Path | None:
+    """Report a run: file, log, metrics."""
+    path = _report(raw_file, destination, include, summary)
+    count_restore(summary)
+    return path
 
 
-def _report(raw_file: RawFile, destination: Path, summary: RestoreSummary) -> Path | None:
+def _report(raw_file: RawFile, destination: Path, include: str, summary: RestoreSummary) -> Path | None:
     """Write the report and log it; where it cannot be written, the log is all there is."""
     bucket, prefix = split_s3_upload_path(raw_file.s3_upload_path)
     now = datetime.now(tz=pytz.utc)
-    header = ReportHeader(raw_file.id, raw_file.project_id, bucket, prefix, now, str(destination))
+    header = ReportHeader(raw_file.id, raw_file.project_id, bucket, prefix, now, str(destination), include)
     text = render_report(header, summary)
     names = (report_file_name(raw_file.id, now, number) for number in itertools.count(1))
     try:
@@ -245,7 +382,10 @@ def _report(raw_file: RawFile, destination: Path, summary: RestoreSummary) -> Pa
 
 
 def _xcom(summary: RestoreSummary, report_path: Path | None) -> dict[str, Any]:
+    first = next((outcome for outcome in summary.outcomes if not outcome.ok), None)
+    failure = {"first_failure": f"{one_line(first.relative_path)}: {one_line(first.reason)}"} if first else {}
     return {
+        **failure,
         "status": summary.status.value,
         "total_files": len(summary.outcomes),
         "successful": summary.successful,

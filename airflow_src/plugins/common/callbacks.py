@@ -1,4 +1,4 @@
-"""What happens when a task fails. Writes no database (A8)."""
+"""What happens when a task fails, and the webhook. Writes no database (A8)."""
 
 import json
 import logging
@@ -15,7 +15,8 @@ _TIMEOUT_S = 3  # a task that is being terminated has five seconds in all
 def on_failure_callback(context: Mapping[str, Any]) -> None:
     """Log one line that says which file, task, exception and report, and post it to the webhook, if there is one.
 
-    Never raises: a failed post is logged, so that it hides no failed task.
+    Never raises: a failed post is logged, so that it hides no failed task. The runs of a batch post nothing; the batch
+    does, once.
 
     Args:
         context: of the task, as Airflow gives it.
@@ -23,6 +24,14 @@ def on_failure_callback(context: Mapping[str, Any]) -> None:
     """
     text = _describe(context)
     logging.error(text)
+    if (context.get(DagContext.PARAMS) or {}).get(DagParams.BATCH):
+        logging.info("Not posted: the batch that started this run posts one summary")
+    else:
+        notify(text)
+
+
+def notify(text: str) -> None:
+    """Post a line to the webhook, if there is one. Never raises: a failed post is logged."""
     try:
         url = get_ops_alerts_webhook_url()
         if url:
@@ -39,9 +48,11 @@ def _describe(context: Mapping[str, Any]) -> str:
     exception = context.get("exception")
     params = context.get(DagContext.PARAMS) or {}
     said = [str(exception), *getattr(exception, "__notes__", ())]
+    raw_file_id = params.get(DagParams.RAW_FILE_ID)
+    concerning = f" for raw file {raw_file_id!r}" if raw_file_id else ""
     text = (
-        f"Task {getattr(task_instance, 'dag_id', '?')}.{getattr(task_instance, 'task_id', '?')} failed "
-        f"for raw file {params.get(DagParams.RAW_FILE_ID, '?')!r} (run {getattr(task_instance, 'run_id', '?')}): "
+        f"Task {getattr(task_instance, 'dag_id', '?')}.{getattr(task_instance, 'task_id', '?')} failed"
+        f"{concerning} (run {getattr(task_instance, 'run_id', '?')}): "
         f"{type(exception).__name__}: {'; '.join(said)}"
     )
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -7,6 +7,15 @@ class Dags:
     """DAG ids."""
 
     S3_DOWNLOADER = "s3_downloader"
+    S3_BATCH_DOWNLOADER = "s3_batch_downloader"
+
+
+class Tasks:
+    """Task ids that other modules ask for."""
+
+    DOWNLOAD_FILES = "download_files"
+    VALIDATE_PARAMETERS = "validate_parameters"
+    LIST_RAW_FILES = "list_raw_files"
 
 
 class Pools:
@@ -19,6 +28,15 @@ class DagParams:
     """Names of DAG parameters."""
 
     RAW_FILE_ID = "raw_file_id"
+
+    # Of the batch:
+    RAW_FILE_IDS = "raw_file_ids"
+    PROJECT_ID = "project_id"
+    DRY_RUN = "dry_run"
+
+    # Of the batch, and no parameters of the downloader, which has one: it takes them from the conf of its run.
+    INCLUDE = "include"
+    BATCH = "batch"
 
 
 class DagContext:

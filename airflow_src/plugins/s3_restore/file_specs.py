@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from s3_restore.expected_hash import ExpectedHash
 
@@ -103,6 +104,11 @@ def build_file_specs(
         )
         for path, (size, expected) in parsed_file_info.items()
     ]
+
+
+def is_included(relative_path: str, glob: str) -> bool:
+    """Whether a path, or the file name at its end, matches a glob such as ``*.tdf*`` or ``x.d/1234.m/*``."""
+    return fnmatchcase(relative_path, glob) or fnmatchcase(relative_path.rpartition("/")[2], glob)
 
 
 def total_bytes(specs: Sequence[FileSpec]) -> int:

@@ -42,6 +42,13 @@ class PermanentStoreError(ObjectStoreError):
     """Another try gives the same."""
 
 
+def archived_error(storage_class: str) -> PermanentStoreError:
+    """The error for an object in an archive class, the same wherever it is noticed."""
+    code = "InvalidObjectState"
+    where = f"Object is archived in class {storage_class}" if storage_class else "Object is archived"
+    return PermanentStoreError(f"{where} and must be restored in S3 first ({code})", code)
+
+
 @dataclass(frozen=True)
 class ObjectVersion:
     """One version of an object, as the store describes it.
@@ -52,6 +59,7 @@ class ObjectVersion:
         version_id: empty when the bucket has no versions.
         storage_class: empty for the standard class.
         archived: whether the bytes must be restored from an archive class before they can be read.
+        coming_back: whether S3 is at it.
 
     """
 
@@ -60,6 +68,7 @@ class ObjectVersion:
     version_id: str = ""
     storage_class: str = ""
     archived: bool = False
+    coming_back: bool = False
 
 
 @dataclass(frozen=True)

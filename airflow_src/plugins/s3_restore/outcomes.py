@@ -55,10 +55,18 @@ class FileOutcome:
 
 @dataclass(frozen=True)
 class RestoreSummary:
-    """The outcomes of one run, one for each entry of ``file_info``."""
+    """The outcomes of one run.
+
+    Attributes:
+        outcomes: one for each entry of ``file_info``.
+        seconds: duration of the run.
+        retries: requests to S3 that were made again.
+
+    """
 
     outcomes: tuple[FileOutcome, ...]
     seconds: float = 0.0
+    retries: int = 0
 
     def count(self, *results: Result) -> int:
         """Count the files with one of these results."""

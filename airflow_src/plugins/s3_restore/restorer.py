@@ -47,12 +47,13 @@ from s3_restore.object_store import (
     PermanentStoreError,
     StoreUnreachableError,
     TransientStoreError,
+    archived_error,
 )
 from s3_restore.outcomes import FileOutcome, RestoreSummary, Result, not_attempted
 from s3_restore.progress import Progress
 from s3_restore.prover import Prover, Verdict
 from s3_restore.settings import RestoreSettings, Verify
-from s3_restore.transfer import DamagedVersion, Fetch, Transfer, check_size
+from s3_restore.transfer import DamagedVersion, Fetch, RetryQuota, Transfer, check_size
 
 _MB = 1024**2
 _JOURNAL_FROM_BYTES = 16 * 1024**2  # below this, fetching again costs less than a journal
@@ -117,6 +118,7 @@ class Restorer:
         self._settings = settings or RestoreSettings()
         self._file_hash = file_hash
         self._stop = threading.Event()
+        self._quota = RetryQuota()
         self._stop_reason = ""
         self._fatal: Exception | None = None
         self._specs: Sequence[FileSpec] = ()
@@ -144,7 +146,7 @@ class Restorer:
         settings = self._settings
         self._files = LocalFiles(self._destination, settings.stale_after_s, (spec.relative_path for spec in specs))
         self._progress = Progress(len(specs), total_bytes(specs), settings.progress_interval_s)
-        self._transfer = Transfer(self._store, settings, self._stop, self._progress)
+        self._transfer = Transfer(self._store, settings, self._stop, self._progress, self._quota)
         self._prover = Prover(self._transfer.in_parallel, self._stop, self._file_hash)
         coordinators = ThreadPool(min(settings.max_concurrency, max(1, len(specs))))
         try:
@@ -181,7 +183,7 @@ class Restorer:
                 outcomes.append(self._try_again[spec])
             else:
                 outcomes += not_attempted([path], why_not_finished)
-        return RestoreSummary(tuple(outcomes), time.monotonic() - self._begun)
+        return RestoreSummary(tuple(outcomes), time.monotonic() - self._begun, self._quota.made)
 
     # --- the run -----------------------------------------------------------------------------------------------
 
@@ -543,8 +545,7 @@ class Restorer:
 
 def _check_not_archived(version: ObjectVersion) -> None:
     if version.archived:
-        said = f"Object is archived in class {version.storage_class} and must be restored in S3 first"
-        raise PermanentStoreError(f"{said} (InvalidObjectState)", "InvalidObjectState")
+        raise archived_error(version.storage_class)
 
 
 def _reason(error: BaseException) -> str:

@@ -1,6 +1,7 @@
 """The object store of ``object_store`` on S3, through a boto3 client: connection, signing, request and answer.
 
-Requests made: GetObject, HeadObject, and GetObjectAttributes where the store has it (S2). Retries are not made here but
+Requests made: GetObject, HeadObject, and GetObjectAttributes where the store has it (S2); RestoreObject only in
+``bring_back``, for which a setting must ask. Retries are not made here but
 by the caller, who knows from which byte to go on; so the client should come from ``client_config``.
 """
 
@@ -215,6 +216,26 @@ class S3ObjectStore:
             logging.info("S3 denies s3:GetObjectVersion: the newest version is asked for, guarded by its ETag")
             return response
 
+    def bring_back(self, bucket: str, key: str, version: ObjectVersion, days: int) -> None:
+        """Ask S3 to make an archived object readable for some days (RestoreObject): the only request that writes.
+
+        Raises:
+            ObjectStoreError: if S3 refuses.
+
+        """
+        request: dict[str, Any] = {"GlacierJobParameters": {"Tier": "Standard"}}
+        if version.storage_class != "INTELLIGENT_TIERING":  # that one moves the object back for good
+            request["Days"] = days
+        arguments: dict[str, Any] = {"Bucket": bucket, "Key": key, "RestoreRequest": request}
+        if version.version_id:
+            arguments["VersionId"] = version.version_id
+        try:
+            with _errors_of_requests(bucket, key):
+                self._client.restore_object(**arguments)
+        except PermanentStoreError as error:
+            if error.code != "RestoreAlreadyInProgress":
+                raise
+
 
 class S3ByteStream:
     """The body of one response. See ``object_store.ByteStream``."""
@@ -295,7 +316,7 @@ def _kind(error: BaseException) -> str:
 
 def _version_of(response: Mapping[str, Any], size: int) -> ObjectVersion:
     storage_class = str(response.get("StorageClass", ""))
-    restored = 'ongoing-request="false"' in str(response.get("Restore", ""))
+    restore = str(response.get("Restore", ""))
     return ObjectVersion(
         size=size,
         etag=str(response.get("ETag", "")).strip('"'),
@@ -303,7 +324,9 @@ def _version_of(response: Mapping[str, Any], size: int) -> ObjectVersion:
         # (s3:GetObjectVersion) that nothing else here needs.
         version_id="" if response.get("VersionId") == "null" else str(response.get("VersionId") or ""),
         storage_class=storage_class,
-        archived=(storage_class in _ARCHIVE_CLASSES or bool(response.get("ArchiveStatus"))) and not restored,
+        archived=(storage_class in _ARCHIVE_CLASSES or bool(response.get("ArchiveStatus")))
+        and 'ongoing-request="false"' not in restore,
+        coming_back='ongoing-request="true"' in restore,
     )
 
 

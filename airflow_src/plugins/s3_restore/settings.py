@@ -34,6 +34,7 @@ class RestoreSettings:
         stale_after_s: seconds of silence after which an attempt on another host counts as dead.
         request_attempts: tries of one request that makes no progress.
         retry_wait_s: longest first wait between two tries; doubles with each, up to 40 times this.
+        restore_archived: whether S3 may be asked to bring archived objects back, which costs money and hours.
 
     """
 
@@ -44,6 +45,7 @@ class RestoreSettings:
     stale_after_s: float = 300.0
     request_attempts: int = 5
     retry_wait_s: float = 0.5
+    restore_archived: bool = False
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, object]) -> RestoreSettings:
@@ -66,6 +68,10 @@ def _read(name: str, value: object) -> object:
             return Verify(str(value))
         except ValueError:
             raise ValueError(f"verify: expected one of {[each.value for each in Verify]}, got {value!r}") from None
+    if name == "restore_archived":
+        if isinstance(value, bool):
+            return value
+        raise ValueError(f"restore_archived: expected true or false, got {value!r}")
     whole = name in ("max_concurrency", "request_attempts")
     good_type = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
     if not good_type or not 0 < value < float("inf"):  # type: ignore[operator]

@@ -25,6 +25,7 @@ class ReportHeader:
         prefix: key prefix in the bucket; empty for none.
         timestamp: one instant, UTC, for the file name and the text.
         destination: folder below which the files are.
+        include: glob that chose among the files; empty for all of them.
 
     """
 
@@ -34,6 +35,7 @@ class ReportHeader:
     prefix: str
     timestamp: datetime
     destination: str
+    include: str = ""
 
 
 def report_file_name(raw_file_id: str, timestamp: datetime, number: int = 1) -> str:
@@ -76,6 +78,8 @@ def render_report(header: ReportHeader, summary: RestoreSummary) -> str:
         *([f"S3 Prefix: {one_line(header.prefix)}"] if header.prefix else []),
         f"Timestamp: {header.timestamp:%Y-%m-%d %H:%M:%S} UTC",
         f"Destination: {one_line(header.destination)}",
+        # Else a report on a few files of a folder would look like one on the whole.
+        *([f"Only Files Like: {one_line(header.include)}"] if header.include else []),
         "",
         "Files:",
         "------",

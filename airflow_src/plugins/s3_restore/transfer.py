@@ -45,9 +45,10 @@ _RETRY_TOKENS = 200  # for the whole run, so that an S3 that is down ends 10,000
 
 
 class RetryQuota:
-    """Retries that a run has left; a request that went well gives one back."""
+    """Retries that a run has left; a request that went well gives one back. ``made`` counts all."""
 
     def __init__(self, tokens: int = _RETRY_TOKENS) -> None:
+        self.made = 0
         self._most = self._tokens = tokens
         self._lock = threading.Lock()
 
@@ -56,6 +57,11 @@ class RetryQuota:
         with self._lock:
             self._tokens -= self._tokens > 0
             return self._tokens > 0
+
+    def count(self) -> None:
+        """Count a retry that is made."""
+        with self._lock:
+            self.made += 1
 
     def give_back(self) -> None:
         """Return one."""
@@ -129,11 +135,17 @@ class Transfer:
         settings: how.
         stop: when set, all work ends with StoppedError.
         progress: is told of bytes.
+        quota: of retries.
 
     """
 
     def __init__(
-        self, store: ObjectStore, settings: RestoreSettings, stop: threading.Event, progress: Progress
+        self,
+        store: ObjectStore,
+        settings: RestoreSettings,
+        stop: threading.Event,
+        progress: Progress,
+        quota: RetryQuota | None = None,
     ) -> None:
         self._store = store
         self._settings = settings
@@ -141,7 +153,7 @@ class Transfer:
         self._progress = progress
         self._connections = threading.BoundedSemaphore(settings.max_concurrency)
         self._pool = ThreadPool(settings.max_concurrency)  # its threads are daemons: a stalled one holds up no exit
-        self._quota = RetryQuota()
+        self._quota = quota or RetryQuota()
 
     def close(self) -> None:
         """End the threads that are idle; the others end with their work."""
@@ -348,6 +360,7 @@ class Transfer:
                 if stream and saved:
                     stream.hasher, stream.offset = saved, start
                 raise
+            self._quota.count()
             logging.warning("%s: %s; going on from byte %d", spec.relative_path, error, offset)
         return offset
 
@@ -370,9 +383,15 @@ class Transfer:
             stop=stop_after_attempt(self._settings.request_attempts),
             wait=wait_random_exponential(multiplier=wait_s, max=40 * wait_s),
             sleep=self._sleep,
-            before_sleep=_log_retry,
+            before_sleep=self._before_retry,
             reraise=True,
         )
+
+    def _before_retry(self, state: RetryCallState) -> None:
+        self._quota.count()
+        error = state.outcome.exception() if state.outcome else None
+        wait_s = state.next_action.sleep if state.next_action else 0.0
+        logging.warning("%s; try %d follows in %.1fs", error, state.attempt_number + 1, wait_s)
 
     def _is_worth_another_try(self, error: BaseException) -> bool:
         return isinstance(error, TransientStoreError) and self._quota.take()
@@ -416,9 +435,3 @@ def _pieces(start: int, end: int, damaged: DamagedVersion | None, most: int) -> 
         until = min(end, inside[1] if inside else following, offset + most)
         yield offset, until, inside is not None
         offset = until
-
-
-def _log_retry(state: RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    wait_s = state.next_action.sleep if state.next_action else 0.0
-    logging.warning("%s; try %d follows in %.1fs", error, state.attempt_number + 1, wait_s)

@@ -1,5 +1,7 @@
 """Questions to the database. Only finds (D1)."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import cast
 
 import mongoengine
@@ -23,9 +25,28 @@ def get_raw_file(raw_file_id: str) -> RawFile | None:
         DatabaseUnavailableError: if MongoDB cannot be reached or refuses.
 
     """
+    with _answering():
+        return cast("RawFile | None", RawFile.objects(id=raw_file_id).no_dereference().first())
+
+
+def get_backed_up_raw_file_ids(project_id: str) -> list[str]:
+    """Find the ids of all raw files of a project that have a backup in S3, in their order.
+
+    Raises:
+        DatabaseUnavailableError: if MongoDB cannot be reached or refuses.
+
+    """
+    with _answering():
+        found = RawFile.objects(project_id=project_id, s3_upload_path__nin=[None, ""])
+        return [str(raw_file_id) for raw_file_id in found.no_dereference().order_by("id").scalar("id")]
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Connect, and turn what the driver raises into one line for the operator."""
     try:
         connect_db()
-        return cast("RawFile | None", RawFile.objects(id=raw_file_id).no_dereference().first())
+        yield
     except OperationFailure as error:
         said = {
             _AUTHENTICATION_FAILED: "MongoDB refuses user or password: check MONGO_USER and MONGO_PASSWORD",

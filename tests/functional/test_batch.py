@@ -1,0 +1,256 @@
+"""The tasks of s3_batch_downloader on real database and S3; whole runs: tests/system/test_batch_runs.py."""
+
+import logging
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.functional.conftest import Kraken, assert_one_clear_line
+from tests.support.raw_files import raw_bytes
+from tests.support.webhook_receiver import WebhookReceiver
+
+BATCH_RUN = "manual__2025-02-04T14:30:22+00:00"
+DATA = raw_bytes(100_000, "batch")
+
+
+@dataclass
+class BatchTaskInstance:
+    """Airflow's side: XComs of the batch, and what is known of the runs that it started."""
+
+    pushed: dict[str, Any] = field(default_factory=dict)
+    listed: list[dict[str, Any]] = field(default_factory=list)
+    states: dict[str, str] = field(default_factory=dict)
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.pushed[key] = value
+
+    def xcom_pull(self, task_ids: str, key: str = "return_value") -> Any:
+        assert task_ids == "list_raw_files"
+        return self.listed if key == "return_value" else self.pushed.get(key)
+
+    def get_dr_count(self, dag_id: str, run_ids: list[str], states: list[str] | None = None) -> int:
+        assert dag_id == "s3_downloader"
+        assert len("&".join(f"run_ids={run_id}" for run_id in run_ids)) < 16_000, "must fit into a URL"
+        return sum(run_id in self.states and (not states or self.states[run_id] in states) for run_id in run_ids)
+
+
+@pytest.fixture
+def ti() -> BatchTaskInstance:
+    return BatchTaskInstance()
+
+
+def list_raw_files(ti: BatchTaskInstance, **params: Any) -> list[dict[str, Any]]:
+    from impl import batch_impl  # noqa: PLC0415 (Airflow takes seconds)
+
+    defaults = {"raw_file_ids": [], "project_id": None, "include": None, "dry_run": False}
+    ti.listed = batch_impl.list_raw_files(ti, params={**defaults, **params}, run_id=BATCH_RUN)
+    return ti.listed
+
+
+def refuse_to_list(ti: BatchTaskInstance, **params: Any) -> str:
+    from airflow.providers.common.compat.sdk import AirflowFailException  # noqa: PLC0415
+
+    with pytest.raises(AirflowFailException) as caught:
+        list_raw_files(ti, **params)
+    assert_one_clear_line(caught.value)
+    return str(caught.value)
+
+
+def ids(listed: list[dict[str, Any]]) -> list[str]:
+    return [each["conf"]["raw_file_id"] for each in listed]
+
+
+# --- which raw files -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["a.raw", "b.d", "c.wiff"],
+        "a.raw, b.d,c.wiff",
+        "a.raw\nb.d\r\n\tc.wiff\n",
+        "a.raw b.d;c.wiff",
+        ["a.raw, b.d", "", "  ", "c.wiff\na.raw"],
+        ["a.raw", "b.d", "a.raw", "c.wiff"],
+    ],
+)
+def test_ids_are_read_from_lists_and_pasted_text_and_each_once(ti, given):
+    assert ids(list_raw_files(ti, raw_file_ids=given)) == ["a.raw", "b.d", "c.wiff"]
+
+
+def test_all_backed_up_files_of_a_project_after_the_ids_given(kraken: Kraken, ti, mongo_commands):
+    kraken.store("p1.raw", project_id="PRIDBATCH")
+    kraken.store("p3.raw", project_id="PRIDBATCH", backup_status="upload_failed")
+    kraken.store("p2.raw", project_id="PRIDBATCH")
+    kraken.store("never.raw", project_id="PRIDBATCH", s3_upload_path=None)
+    kraken.store("empty.raw", project_id="PRIDBATCH", s3_upload_path="")
+    kraken.store("other.raw", project_id="PRIDBATCH2")
+
+    mongo_commands.clear()  # of the stores above
+    listed = list_raw_files(ti, raw_file_ids="x.raw p2.raw", project_id=" PRIDBATCH ")
+
+    assert ids(listed) == ["x.raw", "p2.raw", "p1.raw", "p3.raw"]
+    assert set(mongo_commands) - {"hello", "isMaster", "ismaster", "saslStart", "saslContinue", "endSessions"} == {
+        "find"
+    }, "D1"
+
+
+def test_five_hundred_ids_give_as_many_runs_that_airflow_takes(ti):
+    wanted = [f"2025 {number}/Ü{{{{ x }}}}.raw".replace(" ", "_") for number in range(500)]
+
+    listed = list_raw_files(ti, raw_file_ids=wanted, include="*.tdf*")
+    again = list_raw_files(BatchTaskInstance(), raw_file_ids=wanted)
+
+    run_ids = [each["trigger_run_id"] for each in listed]
+    assert len({*run_ids, *(each["trigger_run_id"] for each in again)}) == 1000, "a batch that is cleared starts anew"
+    for run_id in run_ids:
+        assert re.fullmatch(r"[A-Za-z0-9_.~:+-]{1,250}", run_id)  # Airflow's allowed_run_id_pattern
+    assert listed[499]["conf"] == {"raw_file_id": wanted[499], "batch": BATCH_RUN, "include": "*.tdf*"}
+
+
+def test_nothing_unknown_project_wrong_type_and_too_many_are_refused(kraken: Kraken, ti):
+    assert refuse_to_list(ti) == "Nothing to restore: give 'raw_file_ids' or 'project_id'"
+    assert refuse_to_list(ti, raw_file_ids=" ,\n") == "Nothing to restore: give 'raw_file_ids' or 'project_id'"
+    assert refuse_to_list(ti, project_id="PRIDNOBODY") == "Project 'PRIDNOBODY' has no raw file with a backup in S3"
+    assert "expected a list of ids or a text, got [7]" in refuse_to_list(ti, raw_file_ids=[7])
+    said = refuse_to_list(ti, raw_file_ids=[f"{number}.raw" for number in range(1025)])
+    assert said.startswith("1025 raw files are more than Airflow starts in one batch: expected at most 1024.")
+
+
+def test_dry_run_starts_nothing_and_its_table_says_what_would_be_done(kraken: Kraken, ti, caplog):
+    from impl.batch_impl import summarize  # noqa: PLC0415
+
+    caplog.set_level(logging.INFO)
+    kraken.settings["s3_download"]["restore_archived"] = True
+    kraken.write_yaml()
+    kraken.back_up({"good.raw": DATA}, "good.raw")
+    kraken.back_up({"cold.raw": DATA}, "cold.raw")
+    kraken.s3.put(kraken.bucket, "cold.raw", DATA, storage_class="GLACIER")
+
+    with WebhookReceiver() as hook:
+        kraken.settings["general"]["notifications"]["ops_alerts_webhook_url"] = hook.url
+        kraken.write_yaml()
+        assert list_raw_files(ti, raw_file_ids="good.raw cold.raw lost.raw", dry_run=True) == []
+        result = summarize(ti, run_id=BATCH_RUN)
+        assert hook.posts == []
+
+    assert (result["total"], result["failed"]) == (3, 1)
+    good, cold, lost = result["files"]
+    assert (good["status"], good["files"], good["bytes"], good["reason"]) == ("PLANNED", "1/1", 100_000, "")
+    assert cold["reason"].startswith("1 will fail: cold.raw: Object is archived in class GLACIER")
+    assert (lost["status"], lost["reason"][:28]) == ("REFUSED", "RawFile not found: 'lost.raw")
+    assert "Dry run: nothing was started\nraw file  status   files  MB   report, or reason\n" in caplog.text
+    assert "\ngood.raw  PLANNED  1/1    0.1\n" in caplog.text
+    assert kraken.s3.writes == [], "a dry run does not even bring back what is archived"
+    assert not kraken.destination.exists()
+
+
+# --- waiting and the summary -------------------------------------------------------------------------------------
+
+
+def test_waits_until_no_run_is_queued_or_running_and_missing_ones_do_not_count(ti):
+    from impl.batch_impl import wait_for_restores  # noqa: PLC0415
+    from impl.patient_operator import NotReadyYetError  # noqa: PLC0415
+
+    run_ids = [each["trigger_run_id"] for each in list_raw_files(ti, raw_file_ids=[f"{n}.raw" for n in range(500)])]
+    ti.states = dict.fromkeys(run_ids[1:], "success")
+    wait_for_restores(ti)
+    ti.states[run_ids[499]], ti.states[run_ids[60]] = "queued", "running"
+    with pytest.raises(NotReadyYetError, match="2 of 500 runs have not ended"):
+        wait_for_restores(ti)
+
+
+@pytest.fixture
+def results(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], Any]:
+    """What the runs' tasks returned, by raw file id and task: stands for Airflow's XCom."""
+    from impl import batch_impl  # noqa: PLC0415
+
+    found: dict[tuple[str, str], Any] = {}
+
+    def returned_by(_dag_id: str, run_id: str, task_id: str) -> Any:
+        return found.get((run_id.rpartition("__")[2], task_id))
+
+    monkeypatch.setattr(batch_impl, "returned_by", returned_by)
+    return found
+
+
+def summarize_posting(kraken: Kraken, ti: BatchTaskInstance) -> tuple[Any, list[str]]:
+    """Run the last task as Airflow does, failure callback included; returns result or error, and what was posted."""
+    from airflow.providers.common.compat.sdk import AirflowFailException  # noqa: PLC0415
+
+    from common.callbacks import on_failure_callback  # noqa: PLC0415
+    from impl.batch_impl import summarize  # noqa: PLC0415
+
+    with WebhookReceiver() as hook:
+        kraken.settings["general"]["notifications"]["ops_alerts_webhook_url"] = hook.url
+        kraken.write_yaml()
+        result: Any
+        try:
+            result = summarize(ti, run_id=BATCH_RUN)
+        except AirflowFailException as error:
+            result = error
+            kraken.ti.dag_id, kraken.ti.task_id = "s3_batch_downloader", "summarize"
+            on_failure_callback({"ti": kraken.ti, "params": {"raw_file_ids": ["a.raw"]}, "exception": error})
+        return result, [post.json()["text"] for post in hook.posts]
+
+
+def test_summary_of_a_good_batch_is_a_table_and_one_post(kraken: Kraken, ti, results, caplog):
+    caplog.set_level(logging.INFO)
+    for raw_file_id in ("a.raw", "b.raw"):
+        kraken.back_up({raw_file_id: DATA}, raw_file_id)
+        results[raw_file_id, "download_files"] = kraken.download(raw_file_id)
+    list_raw_files(ti, raw_file_ids="a.raw b.raw")
+
+    result, posted = summarize_posting(kraken, ti)
+
+    assert (result["total"], result["successful"], result["failed"]) == (2, 2, 0)
+    assert [row["report_path"] for row in result["files"]] == sorted(map(str, kraken.reports))
+    assert f"\na.raw     SUCCESS  1/1    0.1  {result['files'][0]['report_path']}\n" in caplog.text
+    assert posted == [f"Batch {BATCH_RUN} of s3_batch_downloader: 2 of 2 raw files restored"]
+
+
+def test_summary_tells_of_each_failure_and_is_posted_once(kraken: Kraken, ti, results):
+    """Isolated failures: failed file, refused validation, killed task, run that never started; the rest is right."""
+    kraken.back_up({"good.raw": DATA}, "good.raw")
+    kraken.back_up({"partial.d/x": DATA, "partial.d/y": DATA}, "partial.d")
+    kraken.s3.delete(kraken.bucket, "partial.d/x")
+    results["good.raw", "download_files"] = kraken.download("good.raw")
+    kraken.fail_to_download("partial.d")
+    results["partial.d", "download_files"] = kraken.ti.pushed["return_value"]
+    kraken.refuse("unknown.raw")
+    results["unknown.raw", "validate_parameters"] = kraken.ti.pushed["return_value"]
+    listed = list_raw_files(ti, raw_file_ids="good.raw partial.d unknown.raw killed.raw missing.raw")
+    ti.states = {each["trigger_run_id"]: "failed" for each in listed[:-1]}
+
+    error, posted = summarize_posting(kraken, ti)
+
+    rows = {row["raw_file_id"]: row for row in ti.pushed["return_value"]["files"]}
+    assert {raw_file_id: row["status"] for raw_file_id, row in rows.items()} == {
+        "good.raw": "SUCCESS",
+        "partial.d": "PARTIAL FAILURE",
+        "unknown.raw": "REFUSED",
+        "killed.raw": "FAILED",
+        "missing.raw": "NOT STARTED",
+    }
+    assert rows["partial.d"]["files"] == "1/2"
+    assert "NoSuchKey" in rows["partial.d"]["reason"]
+    assert rows["partial.d"]["report_path"] == str(kraken.reports[-1])
+    assert_one_clear_line(error)
+    assert str(error).startswith("1 of 5 raw files restored, 4 failed: partial.d: partial.d/x: Object is not in S3")
+    assert len(posted) == 1
+    assert posted[0].startswith("Task s3_batch_downloader.summarize failed (run ")
+    assert "RawFile not found: 'unknown.raw'" in posted[0]
+
+
+def test_run_of_a_batch_logs_its_failure_but_leaves_the_post_to_the_batch(kraken: Kraken, caplog):
+    from common.callbacks import on_failure_callback  # noqa: PLC0415
+
+    with WebhookReceiver() as hook:
+        kraken.settings["general"]["notifications"]["ops_alerts_webhook_url"] = hook.url
+        kraken.write_yaml()
+        params = {"raw_file_id": "a.raw", "batch": BATCH_RUN}
+        on_failure_callback({"ti": kraken.ti, "params": params, "exception": ValueError("broken")})
+        assert hook.posts == []
+    assert "failed for raw file 'a.raw'" in caplog.text

@@ -526,9 +526,10 @@ class Restorer:
     def _end_badly(self, temporary: TemporaryFile, fetch: Fetch, error: BaseException) -> None:
         """Keep a temporary file that the next attempt can go on with; remove any other."""
         can_resume = fetch.journal is not None and not isinstance(
-            error, (HashMismatchError, ObjectChangedError, PermanentStoreError)
+            error, (HashMismatchError, ObjectChangedError)
         )
-        has_bytes = fetch.bytes_fetched + fetch.bytes_reused > 0
+        # Checkpoints count although nothing was kept yet: hashing them again takes minutes, and may be interrupted.
+        has_bytes = fetch.bytes_fetched + fetch.bytes_reused > 0 or bool(fetch.checkpoints)
         try:
             if can_resume and has_bytes:
                 self._files.give_up(temporary)

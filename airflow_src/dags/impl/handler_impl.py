@@ -7,7 +7,7 @@ failed files). What may pass (MongoDB away, output gone) is an ordinary exceptio
 import itertools
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from impl.termination import sigterm_raises
 from s3_restore.file_specs import FileSpec, build_file_specs, why_not_one_component
 from s3_restore.hashing import get_file_hash
 from s3_restore.local_files import free_bytes, write_new_file
-from s3_restore.outcomes import RestoreSummary, Result
+from s3_restore.outcomes import RestoreSummary, Result, not_attempted
 from s3_restore.restorer import DestinationGoneError, Restorer
 from s3_restore.s3_object_store import S3ObjectStore
 from s3_restore.settings import RestoreSettings
@@ -126,19 +126,23 @@ def download_raw_file_from_s3(ti: Any, **kwargs: Any) -> dict[str, Any]:
         settings = _read_restore_settings()
         region = get_s3_upload_config().get("region") or _DEFAULT_REGION
         specs = _specs_of(raw_file)
-        store = S3ObjectStore(get_s3_client(region, settings=settings))
-        logging.info("Starting download: %d files from %s to %s", len(specs), raw_file.s3_upload_path, destination)
-
-        restorer = Restorer(store, destination, settings, file_hash=get_file_hash)
+        restorer: Restorer | None = None
+        finished: RestoreSummary | None = None
         try:
-            summary = restorer.run(specs)
+            store = S3ObjectStore(get_s3_client(region, settings=settings))
+            logging.info("Starting download: %d files from %s to %s", len(specs), raw_file.s3_upload_path, destination)
+            restorer = Restorer(store, destination, settings, file_hash=get_file_hash)
+            summary = finished = restorer.run(specs)
+            path = _report(raw_file, destination, summary)
         except BaseException as error:
-            # Whatever ends the run gets its report first (A5): the operator must not have to guess what is on disk.
+            if restorer is None and isinstance(error, Exception):
+                raise  # of the connection, and not about a file
+            # Whatever ends the run gets its report first (A5), also when it comes while the report is being written:
+            # the operator must not have to guess what is on disk.
             said = one_line(str(error) or type(error).__name__)
-            path = _report(raw_file, destination, restorer.summary(said))
+            path = _report(raw_file, destination, finished or _so_far(restorer, specs, said))
             error.add_note(f"Report: {path or 'could not be written'}")
             raise
-        path = _report(raw_file, destination, summary)
         result = _xcom(summary, path)
         if summary.failed:
             if ti is not None:
@@ -216,6 +220,14 @@ def _make_destination(output: Path, project_id: str) -> Path:
     except PermissionError:
         raise AirflowFailException(f"Output location not writable: {output}") from None
     return destination
+
+
+def _so_far(restorer: Restorer | None, specs: Sequence[FileSpec], why_not_finished: str) -> RestoreSummary:
+    """Outcomes of a run that is ended from outside, be it before its first file."""
+    summary = restorer.summary(why_not_finished) if restorer else None
+    if summary and summary.outcomes:
+        return summary
+    return RestoreSummary(tuple(not_attempted([spec.relative_path for spec in specs], why_not_finished)))
 
 
 def _missing_bytes(destination: Path, spec: FileSpec) -> int:

@@ -225,7 +225,7 @@ class Transfer:
             for start, end, is_good in _pieces(stream.offset, size, fetch.damaged, SEGMENT_BYTES):
                 work: Callable[..., None] = self._copy if is_good else self._receive
                 under_way.append((end, self._pool.apply_async(self._cancelling, (fetch, work, fetch, start, end))))
-                if len(under_way) > 2 * self._settings.max_concurrency:
+                if len(under_way) > self._settings.max_concurrency + 2:
                     self._follow(fetch, stream, *under_way.popleft())
             while under_way:
                 self._follow(fetch, stream, *under_way.popleft())

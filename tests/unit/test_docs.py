@@ -248,6 +248,7 @@ def test_other_tables_of_settings_name_what_the_code_reads() -> None:
 _REASON_MODULES = [
     *(SOURCE / "plugins/s3_restore").glob("*.py"),
     SOURCE / "plugins/shared/yamlsettings.py",
+    SOURCE / "plugins/shared/db/engine.py",
     SOURCE / "plugins/shared/db/interface.py",
     SOURCE / "dags/impl/handler_impl.py",
     SOURCE / "dags/impl/s3_utils.py",
@@ -256,10 +257,12 @@ _REASON_MODULES = [
 _REASON_ERRORS = {
     "AirflowFailException",
     "BlockedPathError",
+    "DatabaseUnavailableError",
     "DestinationGoneError",
     "HashMismatchError",
     "ObjectChangedError",
     "PermanentStoreError",
+    "SettingsError",
     "StoreUnreachableError",
     "TaskTerminated",
     "TransientStoreError",
@@ -285,19 +288,22 @@ def texts_of_the_code() -> list[str]:
 
 
 def raised_texts() -> Iterator[str]:
-    """Texts that the code raises as reasons, and what it says of S3's error codes."""
+    """Texts that the code raises as reasons, or puts together for that, and what it says of S3's error codes."""
     for path in _REASON_MODULES:
         for node in ast.walk(ast.parse(path.read_text())):
+            texts: list[str | None] = []
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _REASON_ERRORS:
-                text = template(node.args[0]) if node.args else None
-                if text and re.search(r"[a-z]{3}", without_code(text)):
-                    yield text
+                texts = [template(argument) for argument in node.args[:1]]
+            elif isinstance(node, ast.Assign) and {"reason", "said"} & {ast.unparse(name) for name in node.targets}:
+                texts = [template(part) for part in ast.walk(node.value) if isinstance(part, ast.JoinedStr)]
+                texts.append(template(node.value))
+            yield from (text for text in texts if text and re.search(r"[a-z]{3}", without_code(text)))
     yield from s3_object_store._PERMANENT.values()
 
 
 def pattern(text: str) -> re.Pattern[str]:
     """What a text with `…` for values can look like."""
-    return re.compile(".+".join(map(re.escape, text.split(_VARIABLE))))
+    return re.compile(".*".join(map(re.escape, text.split(_VARIABLE))))
 
 
 def fixed_length(text: str) -> int:

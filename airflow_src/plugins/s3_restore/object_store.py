@@ -125,4 +125,9 @@ class ObjectStore(Protocol):
         """Bytes of the object's first part, None when it has no parts or the store does not tell."""
 
     def part_checksums(self, bucket: str, key: str, version: ObjectVersion) -> Sequence[PartChecksum]:
-        """Checksums of the object's parts in order; empty when the store does not tell them."""
+        """Checksums of the object's parts in order; empty when the store does not tell them.
+
+        Raises:
+            TransientStoreError: when it may tell on another try.
+
+        """

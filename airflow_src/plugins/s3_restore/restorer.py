@@ -166,8 +166,8 @@ class Restorer:
 
     def summary(self, why_not_finished: str = "") -> RestoreSummary:
         """Outcomes so far; files without one failed because of ``why_not_finished``."""
+        in_work = dict(self._in_work)  # before the outcomes: a file that ends between the two lines has one
         done = dict(self._outcomes)
-        in_work = dict(self._in_work)
         outcomes = []
         for spec in self._specs:
             path = spec.relative_path
@@ -222,12 +222,11 @@ class Restorer:
     def _failure(self, work: _Work, error: Exception) -> FileOutcome | None:
         """Turn an error into an outcome; None when the file is to be tried again or the run ends."""
         spec = work.spec
-        if isinstance(error, OSError) and not isinstance(error, ConnectionError):
+        if isinstance(error, (OSError, ChangedMeanwhileError)):
             if self._files.is_gone():
-                gone = DestinationGoneError(f"Destination {self._destination} vanished ({error.strerror})")
-                self._stop_because("the destination vanished", gone)
+                self._stop_because("the destination vanished", self._gone(str(getattr(error, "strerror", error))))
                 return None
-            if error.errno in DISK_FULL:
+            if getattr(error, "errno", None) in DISK_FULL:
                 self._stop_because("disk full")
         self._unreached = self._unreached + 1 if isinstance(error, StoreUnreachableError) else 0
         if self._unreached >= _MOST_UNREACHED:
@@ -248,8 +247,14 @@ class Restorer:
             return None
         return outcome
 
+    def _gone(self, why: str) -> DestinationGoneError:
+        return DestinationGoneError(f"Destination {self._destination} vanished ({why})")
+
     def _look_again(self, pool: ThreadPool) -> None:
         """Make sure that what is reported as right is still there as it was proved."""
+        if self._right and self._files.is_gone():
+            self._stop_because("the destination vanished", self._gone("it is another file system now, or none"))
+            return
 
         def look(item: tuple[FileSpec, _Right]) -> None:
             spec, right = item
@@ -468,13 +473,19 @@ class Restorer:
             if header:
                 fetch.journal = Journal(temporary.journal_path, None if checkpoints is not None else header)
         except BaseException:
+            if checkpoints is None:  # nothing in it yet, and without a journal it cannot be resumed
+                temporary.remove()
             temporary.close()
             raise
         return temporary, fetch
 
     def _damaged_version(self, aside: Path, spec: FileSpec, version: ObjectVersion) -> DamagedVersion | None:
         """Find what of a corrupted file is still good by S3's part checksums; None when S3 does not tell."""
-        parts = self._transfer.ask(partial(self._store.part_checksums, spec.bucket, spec.key, version))
+        try:
+            parts = self._transfer.ask(partial(self._store.part_checksums, spec.bucket, spec.key, version))
+        except ObjectStoreError as error:
+            logging.info("%s: S3 does not tell part checksums (%s)", spec.relative_path, error)
+            return None
         if len(parts) < 2:  # noqa: PLR2004 (of one part nothing can be kept)
             return None
         try:
@@ -525,9 +536,10 @@ class Restorer:
 
     def _end_badly(self, temporary: TemporaryFile, fetch: Fetch, error: BaseException) -> None:
         """Keep a temporary file that the next attempt can go on with; remove any other."""
-        can_resume = fetch.journal is not None and not isinstance(
-            error, (HashMismatchError, ObjectChangedError)
-        )
+        # Storage that failed (EIO) may have lost bytes that the kernel still shows: only fetching again is sure then.
+        lost = isinstance(error, OSError) and error.errno == errno.EIO
+        wrong = lost or isinstance(error, (HashMismatchError, ObjectChangedError))
+        can_resume = fetch.journal is not None and not wrong
         # Checkpoints count although nothing was kept yet: hashing them again takes minutes, and may be interrupted.
         has_bytes = fetch.bytes_fetched + fetch.bytes_reused > 0 or bool(fetch.checkpoints)
         try:

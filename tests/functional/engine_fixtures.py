@@ -16,7 +16,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ class Run:
 
     @classmethod
     def of(cls, summary: RestoreSummary, destination: Path) -> "Run":
-        now = datetime.now(tz=timezone.utc)
+        now = datetime.now(tz=UTC)
         header = ReportHeader("sample", "PRID001", BUCKET, PREFIX, now, str(destination))
         return cls(summary, render_report(header, summary))
 

@@ -1,5 +1,6 @@
 """Issue 3, item 1: ranged, parallel, streaming; the budget of connections; memory, files and threads bounded (W7)."""
 
+import itertools
 import threading
 import time
 from pathlib import Path
@@ -37,7 +38,7 @@ def test_h1_large_file_comes_in_segments_over_several_connections(stand: Stand) 
     assert len(spans) > 1
     assert spans[0][0] == 0
     assert spans[-1][1] == len(LARGE)
-    assert all(before[1] == after[0] for before, after in zip(spans, spans[1:], strict=False)), "gaps or overlaps"
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(spans)), "gaps or overlaps"
     assert all("if-match" in request.headers and request.version_id for request in stand.gets())
     assert stand.server.bytes_sent() == len(LARGE)
 

@@ -96,7 +96,7 @@ def download_file_from_s3(  # noqa: PLR0913, PLR0917 (the plan's signature)
     try:
         with temporary.path.open("wb") as file:
             client.download_fileobj(bucket_name, s3_key, file, Config=get_transfer_config(chunk_size_mb))
-        size = files.put_in_place(temporary, aside=None).size
+        size = files.put_in_place(temporary).size
     except BaseException:
         temporary.remove()
         raise

@@ -22,7 +22,7 @@ import re
 import stat
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -344,14 +344,19 @@ class LocalFiles:
 
     # --- aside and into place ----------------------------------------------------------------------------------
 
-    def find_aside(self, path: Path) -> Path | None:
-        """The version that an earlier run set aside and could not heal, if any."""
-        aside = next(name for name in _aside_paths(path) if name not in self._reserved)
-        try:
-            status = os.lstat(aside)
-        except OSError:
-            return None
-        return aside if stat.S_ISREG(status.st_mode) and status.st_size else None
+    def find_asides(self, path: Path) -> list[Path]:
+        """Versions that earlier runs set aside and could not heal, the newest last."""
+        found = []
+        for aside in _aside_paths(path):
+            if aside in self._reserved:
+                continue
+            try:
+                status = os.lstat(aside)
+            except OSError:
+                break
+            if stat.S_ISREG(status.st_mode) and status.st_size:
+                found.append(aside)
+        return found
 
     def set_aside(self, path: Path, seen: Identity) -> Path:
         """Move a corrupted file aside, so that its path is empty (W2).
@@ -411,7 +416,7 @@ class LocalFiles:
             return
         aside.unlink()
 
-    def put_in_place(self, temporary: TemporaryFile, aside: Path | None) -> Identity:
+    def put_in_place(self, temporary: TemporaryFile, asides: Sequence[Path] = ()) -> Identity:
         """Give proved bytes their final path; what was set aside is removed. The temporary file is closed.
 
         Returns:
@@ -429,9 +434,9 @@ class LocalFiles:
         sync_folder(temporary.final.parent)
         identity = temporary.identity()
         temporary.close()
-        for done_with in (aside, temporary.journal_path):
-            if done_with:
-                _remove(done_with)
+        # The newest first: those that a crash leaves are then still found, as their numbers have no gap.
+        for done_with in (*reversed(asides), temporary.journal_path):
+            _remove(done_with)
         return identity
 
 

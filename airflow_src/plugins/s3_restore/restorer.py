@@ -20,7 +20,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -84,14 +84,15 @@ class _Work:
 
     spec: FileSpec
     begun: float
-    aside: Path | None = None
+    asides: list[Path] = field(default_factory=list)
     fetched: int = 0
     reused: int = 0
     second_try: bool = False
 
     def kept_aside(self) -> str:
         """Tell where a corrupted version is, for a reason."""
-        return f"; the corrupted file is kept as {self.aside.name}" if self.aside else ""
+        names = " and ".join(aside.name for aside in self.asides)
+        return f"; the corrupted file is kept as {names}" if names else ""
 
 
 class Restorer:
@@ -282,8 +283,8 @@ class Restorer:
             return FileOutcome(spec.relative_path, Result.FAILED, spec.problem or "")
         for _ in range(_TRIES_WHEN_CHANGED):
             state, identity, path = self._look(spec)
-            aside = self._files.find_aside(path) if state is LocalState.MISSING else None
-            action = decide(restorable=True, local=state, set_aside_before=aside is not None)
+            asides = self._files.find_asides(path) if state is LocalState.MISSING else []
+            action = decide(restorable=True, local=state, set_aside_before=bool(asides))
             if action is Action.SKIP and identity:
                 return self._skipped(work, path, identity)
             if action is Action.REFUSE:
@@ -291,18 +292,20 @@ class Restorer:
                 return FileOutcome(spec.relative_path, Result.FAILED, reason)
             try:
                 if action is Action.HEAL:
-                    work.aside = self._files.set_aside(path, identity) if identity else aside
-                    logging.warning("%s: corrupted, set aside as %s, self-healing", spec.relative_path, work.aside)
+                    work.asides = [self._files.set_aside(path, identity)] if identity else asides
+                    logging.warning(
+                        "%s: corrupted, set aside as %s, self-healing", spec.relative_path, work.asides[-1].name
+                    )
                 return self._bring(work, path, spec.expected)
             except ChangedMeanwhileError as error:
                 logging.warning("%s was changed by another process (%s): looking again", spec.relative_path, error)
-                work.aside = None
+                work.asides = []
         raise ChangedMeanwhileError("Another program or run keeps changing this file")
 
     def _skipped(self, work: _Work, path: Path, identity: Identity) -> FileOutcome:
         spec = work.spec
         self._files.remove_leftovers(path)
-        if aside := self._files.find_aside(path):
+        for aside in self._files.find_asides(path):
             logging.info("%s is right; %s beside it is of an earlier run and may be deleted", path.name, aside.name)
         self._right[spec.relative_path] = _Right(path, identity)
         logging.info("%s: hash correct, skipped (already exists)", spec.relative_path)
@@ -385,7 +388,7 @@ class Restorer:
         )
         return FileOutcome(
             spec.relative_path,
-            Result.HEALED if work.aside else Result.DOWNLOADED,
+            Result.HEALED if work.asides else Result.DOWNLOADED,
             size=identity.size,
             bytes_fetched=work.fetched,
             bytes_reused=work.reused,
@@ -407,8 +410,8 @@ class Restorer:
         work.reused = 0
         fetched_before = work.fetched
         try:
-            if work.aside and not from_scratch and version:
-                damaged = self._damaged_version(work.aside, spec, version)
+            if work.asides and not from_scratch and version:
+                damaged = self._damaged_version(work.asides[-1], spec, version)
                 fetch.damaged = damaged
             try:
                 digests = self._transfer.fetch(fetch)
@@ -416,7 +419,7 @@ class Restorer:
                 work.fetched = fetched_before + fetch.bytes_fetched
                 work.reused = fetch.bytes_reused
             self._check_proved(temporary, spec, expected, digests, fetch.version)
-            return self._files.put_in_place(temporary, work.aside)
+            return self._files.put_in_place(temporary, work.asides)
         except BaseException as error:
             self._end_badly(temporary, fetch, error)
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from benchmarks.cases import CaseList
@@ -17,6 +18,7 @@ from benchmarks.workplace import Workplace
 
 def main() -> int:
     """Run; 1 when a contender failed or, at full sizes, a target was missed."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # nginx, namespace and files go then too
     try:
         options = Options.from_environment()
         with Workplace(options) as place:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -73,6 +74,17 @@ def written_bytes(pid: int) -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith("wchar:")), 0)
 
 
+@contextmanager
+def _not_outliving(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Kill a process, and what it started, when the block is left by an error such as Ctrl-C."""
+    try:
+        yield
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
+
+
 @dataclass(frozen=True)
 class InProcess:
     """A module of this package with ``prepare``, timed in a process that has imported and connected.
@@ -92,7 +104,8 @@ class InProcess:
         """Do the job, whole."""
         with tempfile.TemporaryFile() as errors:
             running = self._start(job, errors)
-            output, _ = running.process.communicate()
+            with _not_outliving(running.process):
+                output, _ = running.process.communicate()
             if running.process.returncode:
                 errors.seek(0)
                 raise ContenderError(f"{self.name}: {errors.read().decode()[-2000:]}")
@@ -110,6 +123,7 @@ class InProcess:
             stdout=subprocess.PIPE,
             stderr=errors,  # type: ignore[arg-type]
             env={**os.environ, "PYTHONPATH": path, "AWS_EC2_METADATA_DISABLED": "true"},
+            start_new_session=True,
         )
         if not process.stdin or not process.stdout:
             raise ContenderError(f"{self.name}: no pipes")
@@ -140,7 +154,8 @@ class Command:
         with tempfile.TemporaryFile() as errors:
             begin = time.perf_counter()
             process = self._start(job, errors)
-            _, status, usage = os.wait4(process.pid, 0)
+            with _not_outliving(process):
+                _, status, usage = os.wait4(process.pid, 0)
             seconds = time.perf_counter() - begin
             process.returncode = os.waitstatus_to_exitcode(status)
             if process.returncode:
@@ -163,6 +178,7 @@ class Command:
             stdout=subprocess.DEVNULL,
             stderr=errors,  # type: ignore[arg-type]
             env=_environment(job),
+            start_new_session=True,
         )
 
 

@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import mongoengine
 import pymongo
 import pytest
 import yaml
+from botocore.loaders import JSONFileLoader
 
 from demo.mongo_server import DATABASE, MongoServer
 from tests.support.raw_files import MIB, file_info
@@ -198,9 +200,17 @@ def assert_one_clear_line(error: BaseException) -> None:
 
 
 @pytest.fixture(scope="session")
-def _airflow() -> None:
-    """Import Airflow before any test captures logs: its import replaces the handlers of the root logger."""
+def _airflow() -> Iterator[None]:
+    """Import Airflow before any test captures logs: its import replaces the handlers of the root logger.
+
+    And parse botocore's description of S3 once, not for each of a hundred clients (0.2 s each).
+    """
     import impl.handler_impl  # noqa: F401, PLC0415 (seconds, and only for tests that need it)
+
+    parse = lru_cache(JSONFileLoader().load_file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JSONFileLoader, "load_file", lambda _self, path: parse(path))
+        yield
 
 
 @pytest.fixture

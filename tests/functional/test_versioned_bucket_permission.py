@@ -43,3 +43,21 @@ def test_version_is_pinned_where_it_may_be_asked_for(tmp_path: Path) -> None:
         ranged = [request for request in s3.requests if request.range]
     assert len(ranged) == 4
     assert {request.version_id for request in ranged} == {version_id}
+
+
+def test_healing_by_part_needs_no_right_on_versions(tmp_path: Path) -> None:
+    """s3:GetObjectAttributes is what it takes; the rights on versions are others."""
+    data = raw_bytes(SIZE)
+    damaged = bytearray(data)
+    damaged[SIZE // 2] ^= 1
+    (tmp_path / "a.raw").write_bytes(damaged)
+    with S3StandIn(versioning=True) as s3:
+        s3.put("bucket", "a.raw", data, part_size=5 * MIB, checksum="CRC32")
+        for action in ("s3:GetObjectVersion", "s3:GetObjectVersionAttributes"):
+            s3.deny(action)
+        entry = file_info({"a.raw": data}, "H2", part_mib=5)["a.raw"]
+        spec = FileSpec("a.raw", "bucket", "a.raw", entry[0], parse_expected_hash(entry))
+        summary = Restorer(S3ObjectStore(s3.client()), tmp_path, SETTINGS).run([spec])
+    assert [(outcome.reason, outcome.bytes_fetched) for outcome in summary.outcomes] == [("", 5 * MIB)]
+    assert md5(tmp_path / "a.raw") == md5(data)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.raw"]

@@ -78,6 +78,24 @@ def test_w4_project_id_is_one_plain_component(name, _safe, one):
     assert (why_not_one_component(name) is None) is one
 
 
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        (None, "not a text but NoneType"),
+        ("", "empty"),
+        ("a\0b", "has a NUL character"),
+        ("/etc/passwd", "absolute"),
+        ("a/../b", "has '..'"),
+        ("a//b", "has an empty or '.' component"),
+        ("./a", "has an empty or '.' component"),
+        ("\ud800", "is not valid Unicode"),
+    ],
+    ids=repr,
+)
+def test_w4_the_reason_says_what_is_wrong(path, reason):
+    assert why_unsafe(path) == reason
+
+
 def test_h4_no_hash_is_a_problem_and_unsafe_path_the_greater_one():
     assert FileSpec("a", "b", "k", 5, None).problem == "No expected hash in file_info; nothing was touched"
     assert FileSpec("../a", "b", "k", 5, None).problem == "Unsafe path (has '..'); nothing was touched"

@@ -7,7 +7,7 @@ failed files). What may pass (MongoDB away, output gone) is an ordinary exceptio
 import itertools
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,7 +26,7 @@ from s3_restore.file_specs import FileSpec, build_file_specs, is_included, total
 from s3_restore.hashing import get_file_hash
 from s3_restore.local_files import free_bytes, write_new_file
 from s3_restore.object_store import ObjectStoreError
-from s3_restore.outcomes import RestoreSummary, Result
+from s3_restore.outcomes import RestoreSummary, Result, not_attempted
 from s3_restore.restore_plan import RestorePlan, look_ahead, missing_bytes
 from s3_restore.restorer import DestinationGoneError, Restorer
 from s3_restore.s3_object_store import S3ObjectStore
@@ -235,19 +235,23 @@ def download_raw_file_from_s3(ti: Any, **kwargs: Any) -> dict[str, Any]:
         settings = _read_restore_settings()
         include = _include(kwargs)
         specs = _specs_of(raw_file, include)
-        store = _store(settings)
-        logging.info("Starting download: %d files from %s to %s", len(specs), raw_file.s3_upload_path, destination)
-
-        restorer = Restorer(store, destination, settings, file_hash=get_file_hash)
+        restorer: Restorer | None = None
+        finished: RestoreSummary | None = None
         try:
-            summary = restorer.run(specs)
+            store = _store(settings)
+            logging.info("Starting download: %d files from %s to %s", len(specs), raw_file.s3_upload_path, destination)
+            restorer = Restorer(store, destination, settings, file_hash=get_file_hash)
+            summary = finished = restorer.run(specs)
+            path = _conclude(raw_file, destination, include, summary)
         except BaseException as error:
-            # Whatever ends the run gets its report first (A5): the operator must not have to guess what is on disk.
+            if restorer is None and isinstance(error, Exception):
+                raise  # of the connection, and not about a file
+            # Whatever ends the run gets its report first (A5), also when it comes while the report is being written:
+            # the operator must not have to guess what is on disk.
             said = one_line(str(error) or type(error).__name__)
-            path = _conclude(raw_file, destination, include, restorer.summary(said))
+            path = _conclude(raw_file, destination, include, finished or _so_far(restorer, specs, said))
             error.add_note(f"Report: {path or 'could not be written'}")
             raise
-        path = _conclude(raw_file, destination, include, summary)
         result = _xcom(summary, path)
         if summary.failed:
             if ti is not None:
@@ -356,6 +360,14 @@ def _make_destination(output: Path, project_id: str) -> Path:
     except PermissionError:
         raise AirflowFailException(f"Output location not writable: {output}") from None
     return destination
+
+
+def _so_far(restorer: Restorer | None, specs: Sequence[FileSpec], why_not_finished: str) -> RestoreSummary:
+    """Outcomes of a run that is ended from outside, be it before its first file."""
+    summary = restorer.summary(why_not_finished) if restorer else None
+    if summary and summary.outcomes:
+        return summary
+    return RestoreSummary(tuple(not_attempted([spec.relative_path for spec in specs], why_not_finished)))
 
 
 def _conclude(raw_file: RawFile, destination: Path, include: str, summary: RestoreSummary) -> Path | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import BotoCoreError, HTTPClientError
 
 from s3_restore.local_files import LocalFiles
 from s3_restore.s3_object_store import client_config
@@ -16,7 +17,9 @@ _MIB = 1024**2
 
 
 def get_s3_client(region: str, aws_conn_id: str = "aws_default", *, settings: RestoreSettings | None = None) -> Any:
-    """Make a boto3 S3 client from an Airflow connection (credentials, ``endpoint_url`` and more in its extra, S3).
+    """Make a boto3 S3 client from an Airflow connection: credentials; endpoint and more from its extra (S3).
+
+    ``config_kwargs`` in the extra, such as an addressing style or proxies, count where we need no setting of our own.
 
     Args:
         region: AWS region.
@@ -24,7 +27,8 @@ def get_s3_client(region: str, aws_conn_id: str = "aws_default", *, settings: Re
         settings: for time-outs and the number of connections.
 
     Raises:
-        AirflowException: if the connection cannot be used.
+        ValueError: if the connection cannot be used; one line that names it.
+        BotoCoreError: if AWS cannot be asked for credentials now (an assumed role).
 
     """
     # Here and not above: the provider takes a second to import, and the DAG file is parsed every few.
@@ -32,7 +36,15 @@ def get_s3_client(region: str, aws_conn_id: str = "aws_default", *, settings: Re
 
     settings = settings or RestoreSettings()
     config = client_config(settings.max_concurrency, settings.stall_timeout_s)
-    return S3Hook(aws_conn_id=aws_conn_id, region_name=region, config=config).get_conn()
+    try:
+        hook = S3Hook(aws_conn_id=aws_conn_id, region_name=region)
+        of_connection = hook.conn_config.botocore_config
+        return hook.get_client_type(config=of_connection.merge(config) if of_connection else config)
+    except HTTPClientError:
+        raise
+    except (BotoCoreError, ValueError, TypeError, AttributeError) as error:
+        said = f"{' '.join(str(error).split())} ({type(error).__name__})"
+        raise ValueError(f"Airflow connection {aws_conn_id!r} cannot be used: {said}") from None
 
 
 def get_transfer_config(chunk_size_mb: int) -> TransferConfig:
@@ -84,7 +96,7 @@ def download_file_from_s3(  # noqa: PLR0913, PLR0917 (the plan's signature)
     try:
         with temporary.path.open("wb") as file:
             client.download_fileobj(bucket_name, s3_key, file, Config=get_transfer_config(chunk_size_mb))
-        size = files.put_in_place(temporary, aside=None).size
+        size = files.put_in_place(temporary).size
     except BaseException:
         temporary.remove()
         raise

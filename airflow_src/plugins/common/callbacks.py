@@ -48,8 +48,8 @@ def _describe(context: Mapping[str, Any]) -> str:
     exception = context.get("exception")
     params = context.get(DagContext.PARAMS) or {}
     said = [str(exception), *getattr(exception, "__notes__", ())]
-    raw_file_id = params.get(DagParams.RAW_FILE_ID)
-    concerning = f" for raw file {raw_file_id!r}" if raw_file_id else ""
+    of_many = DagParams.RAW_FILE_IDS in params  # a batch: its text names the raw files
+    concerning = "" if of_many else f" for raw file {params.get(DagParams.RAW_FILE_ID, '?')!r}"
     text = (
         f"Task {getattr(task_instance, 'dag_id', '?')}.{getattr(task_instance, 'task_id', '?')} failed"
         f"{concerning} (run {getattr(task_instance, 'run_id', '?')}): "

@@ -71,6 +71,8 @@ class ExpectedHash(str):
             return []
         if self.part_size is not None:
             known = [self.part_size]
+        elif count == 1:
+            return [max(1, size)]  # one part is the whole file, whatever the part size was
         else:
             known = [hint] if hint else []
             known += [mib * MIB for mib in USUAL_PART_SIZES_MIB if mib * MIB != hint]

@@ -83,20 +83,25 @@ class LeanGetObject:
         key = _quoted(arguments["Key"])
         urls: list[str] = []
 
+        thread = threading.get_ident()
+
         def note(request: Any, **_: Any) -> None:
             url = request.url.partition("?")[0]
-            if url.endswith("/" + key):
+            if threading.get_ident() == thread and url.endswith("/" + key):
                 urls.append(url[: -len(key)])
 
         if self._signer is None or self._session is None:
             return self._get_by_client(arguments)
         events = self._client.meta.events
-        with self._learning:
+        # Who comes while another one learns does not wait: where S3 is down, nobody learns, and waits would add up.
+        if not self._learning.acquire(blocking=False):
+            return self._get_by_client(arguments)
+        try:
             events.register_first(_BEFORE_SEND, note)
-            try:
-                answer = self._get_by_client(arguments)
-            finally:
-                events.unregister(_BEFORE_SEND, note)
+            answer = self._get_by_client(arguments)
+        finally:
+            events.unregister(_BEFORE_SEND, note)
+            self._learning.release()
         if urls:
             # The last one: a first one may have been redirected.
             self._bucket_urls[arguments["Bucket"]] = urls[-1]

@@ -11,6 +11,7 @@ The digest keeps temporary names short: ``name`` itself may be as long as the fi
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import hashlib
@@ -21,7 +22,7 @@ import re
 import stat
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -36,6 +37,10 @@ _TEMPORARY = re.compile(r"\.s3dl\.(?P<digest>[0-9a-f]{12})\.(?P<owner>[0-9a-f-]+
 _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 _NO_PREALLOCATION = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODEV, errno.EPERM)
 _MAX_NAME_BYTES = 255
+_REPORT = "report"  # stands for any report in temporary names, so that one finds what another left that was killed
+_REPORT_STALE_AFTER_S = 300.0  # a hundred times what writing one takes
+_COPY_BYTES = 1024**2
+_SIGN_OF_LIFE_S = 30.0
 
 
 class BlockedPathError(Exception):
@@ -93,6 +98,22 @@ class OpenFile:
             _fallocate(self._fd, size)
         if os.fstat(self._fd).st_size != size:
             os.ftruncate(self._fd, size)
+
+    def data_ranges(self) -> Iterator[tuple[int, int]]:
+        """Ranges (first byte, byte after the last) that were written; what is only reserved is left out."""
+        size = os.fstat(self._fd).st_size
+        end = 0
+        while end < size:
+            try:
+                start = os.lseek(self._fd, end, os.SEEK_DATA)
+                end = os.lseek(self._fd, start, os.SEEK_HOLE)
+            except OSError as error:
+                if error.errno == errno.ENXIO:  # only a hole follows
+                    return
+                if error.errno != errno.EINVAL:
+                    raise
+                start, end = end, size  # a file system that does not know holes
+            yield start, end
 
     def sync(self) -> None:
         """Bring what was written to the storage."""
@@ -231,13 +252,17 @@ class LocalFiles:
         return OpenFile(path, fd)
 
     def make_folders(self, path: Path) -> None:
-        """Make the folders above a final path.
+        """Make the folders above a final path, the destination itself excepted.
 
         Raises:
-            OSError: if it cannot.
+            OSError: if it cannot; also when the destination is gone. Made anew, it would be on the disk below the mount
+                that was lost, and fill it.
 
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if self.is_gone():
+            raise FileNotFoundError(errno.ENOENT, "The destination is gone", str(self.destination))
+        for folder in reversed(path.relative_to(self.destination).parents[:-1]):
+            (self.destination / folder).mkdir(exist_ok=True)
 
     # --- temporary files ---------------------------------------------------------------------------------------
 
@@ -263,12 +288,12 @@ class LocalFiles:
         Renaming decides between two attempts that want the same one. Further leftovers of dead attempts are removed.
         """
         taken: TemporaryFile | None = None
-        for path in self._dead_leftovers(final):
+        for path in self.dead_leftovers(final):
             journal = path.with_suffix(".journal")
             if taken is None and path.suffix == ".part" and journal.exists():
                 taken = self._take(path, journal, final)
             elif path.suffix == ".part" or not path.with_suffix(".part").exists():
-                path.unlink(missing_ok=True)
+                _remove(path)
         return taken
 
     def give_up(self, temporary: TemporaryFile) -> None:
@@ -280,8 +305,8 @@ class LocalFiles:
 
     def remove_leftovers(self, final: Path) -> None:
         """Remove what dead attempts left beside a file that is right now."""
-        for path in self._dead_leftovers(final):
-            path.unlink(missing_ok=True)
+        for path in self.dead_leftovers(final):
+            _remove(path)
 
     def _take(self, path: Path, journal: Path, final: Path) -> TemporaryFile | None:
         owner = owners.new_owner()
@@ -289,13 +314,17 @@ class LocalFiles:
         try:
             journal.rename(mine.with_suffix(".journal"))
             path.rename(mine)
+            if not owners.is_of_this_host(_owner_of(path)):
+                _replace_by_copy(mine, final)
             fd = os.open(mine, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError:  # another attempt was faster
+        except OSError:  # another attempt was faster, or there is no room for a copy
+            if not mine.exists():
+                mine.with_suffix(".journal").unlink(missing_ok=True)
             owners.release(owner)
             return None
         return TemporaryFile(mine, fd, final, owner)
 
-    def _dead_leftovers(self, final: Path) -> list[Path]:
+    def dead_leftovers(self, final: Path) -> list[Path]:
         """Temporary files and journals for ``final`` whose owners are dead."""
         folder = final.parent
         with self._lock:
@@ -315,14 +344,19 @@ class LocalFiles:
 
     # --- aside and into place ----------------------------------------------------------------------------------
 
-    def find_aside(self, path: Path) -> Path | None:
-        """The version that an earlier run set aside and could not heal, if any."""
-        aside = _aside_path(path, 1)
-        try:
-            status = os.lstat(aside)
-        except OSError:
-            return None
-        return aside if stat.S_ISREG(status.st_mode) and status.st_size and aside not in self._reserved else None
+    def find_asides(self, path: Path) -> list[Path]:
+        """Versions that earlier runs set aside and could not heal, the newest last."""
+        found = []
+        for aside in _aside_paths(path):
+            if aside in self._reserved:
+                continue
+            try:
+                status = os.lstat(aside)
+            except OSError:
+                break
+            if stat.S_ISREG(status.st_mode) and status.st_size:
+                found.append(aside)
+        return found
 
     def set_aside(self, path: Path, seen: Identity) -> Path:
         """Move a corrupted file aside, so that its path is empty (W2).
@@ -339,6 +373,8 @@ class LocalFiles:
             OSError: if it cannot be moved.
 
         """
+        if self.look(path) != seen:
+            raise ChangedMeanwhileError(str(path))  # else a file that another run just healed would be moved away
         aside = self._reserve_aside(path)
         try:
             os.rename(path, aside)
@@ -356,8 +392,7 @@ class LocalFiles:
 
     def _reserve_aside(self, path: Path) -> Path:
         """Create an empty file under a free name: a rename onto it can then overwrite nothing of value."""
-        for number in itertools.count(1):
-            aside = _aside_path(path, number)
+        for aside in _aside_paths(path):
             if aside in self._reserved:
                 continue
             try:
@@ -381,7 +416,7 @@ class LocalFiles:
             return
         aside.unlink()
 
-    def put_in_place(self, temporary: TemporaryFile, aside: Path | None) -> Identity:
+    def put_in_place(self, temporary: TemporaryFile, asides: Sequence[Path] = ()) -> Identity:
         """Give proved bytes their final path; what was set aside is removed. The temporary file is closed.
 
         Returns:
@@ -399,12 +434,9 @@ class LocalFiles:
         sync_folder(temporary.final.parent)
         identity = temporary.identity()
         temporary.close()
-        for done_with in (aside, temporary.journal_path):
-            if done_with:
-                try:
-                    done_with.unlink(missing_ok=True)
-                except OSError as error:  # the file is right in its place: no reason to call it a failure
-                    logging.warning("%s could not be removed (%s)", done_with, error.strerror)
+        # The newest first: those that a crash leaves are then still found, as their numbers have no gap.
+        for done_with in (*reversed(asides), temporary.journal_path):
+            _remove(done_with)
         return identity
 
 
@@ -439,7 +471,10 @@ def write_new_file(folder: Path, names: Iterable[str], text: str) -> Path:
 
     """
     owner = owners.new_owner()
-    temporary = _temporary_path(folder / "report", owner)
+    with contextlib.suppress(OSError):
+        for dead in LocalFiles(folder, _REPORT_STALE_AFTER_S).dead_leftovers(folder / _REPORT):
+            _remove(dead)
+    temporary = _temporary_path(folder / _REPORT, owner)
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         with open(fd, "w", encoding="utf-8", newline="\n") as file:
@@ -456,7 +491,7 @@ def write_new_file(folder: Path, names: Iterable[str], text: str) -> Path:
             return path
         raise FileExistsError(errno.EEXIST, "No free name for the report", str(folder))
     finally:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
         owners.release(owner)
 
 
@@ -493,6 +528,11 @@ def _temporary_names(folder: Path) -> dict[str, list[str]]:
     return found
 
 
+def _aside_paths(path: Path) -> Iterator[Path]:
+    """Names for a version that is set aside, in the order in which they are tried."""
+    return (_aside_path(path, number) for number in itertools.count(1))
+
+
 def _aside_path(path: Path, number: int) -> Path:
     suffix = ASIDE_SUFFIX if number == 1 else f"{ASIDE_SUFFIX}_{number}"
     name = path.name
@@ -500,6 +540,57 @@ def _aside_path(path: Path, number: int) -> Path:
         keep = _MAX_NAME_BYTES - len(suffix) - 13
         name = f"{os.fsencode(name)[:keep].decode(errors='ignore')}~{_digest(path)}"
     return path.with_name(name + suffix)
+
+
+def _owner_of(temporary: Path) -> str:
+    match = _TEMPORARY.fullmatch(temporary.name)
+    return match["owner"] if match else ""
+
+
+def _replace_by_copy(mine: Path, final: Path) -> None:
+    """Give a temporary file that was taken over from another host a body of its own.
+
+    Nobody can tell whether its former owner is dead or only slow. A slow one notices at its next checkpoint, but may
+    write until then, and its host may bring to the storage later what it wrote before: into the old body, which is
+    nowhere by then, and not into what was proved here (W1, W6).
+
+    Raises:
+        OSError: when it cannot be copied.
+
+    """
+    journal = mine.with_suffix(".journal")
+    owner = owners.new_owner()
+    copy = _temporary_path(final, owner)
+    try:
+        os.utime(journal)  # from here on it is silent on our account
+        with OpenFile(mine, os.open(mine, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)) as source:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with OpenFile(copy, os.open(copy, flags, 0o666)) as target:
+                buffer = memoryview(bytearray(_COPY_BYTES))
+                signed_at = time.monotonic()
+                for start, end in source.data_ranges():
+                    offset = start
+                    while offset < end and (count := source.read_at(buffer[: min(len(buffer), end - offset)], offset)):
+                        target.write_at(buffer[:count], offset)
+                        offset += count
+                        if time.monotonic() - signed_at > _SIGN_OF_LIFE_S:
+                            os.utime(journal)
+                            signed_at = time.monotonic()
+        os.replace(copy, mine)
+    except OSError:
+        _remove(copy)
+        _remove(mine)
+        raise
+    finally:
+        owners.release(owner)
+
+
+def _remove(path: Path) -> None:
+    """Remove what is no longer needed; that it cannot be is no reason to call what went well a failure."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        logging.warning("%s could not be removed (%s)", path, error.strerror)
 
 
 def _remove_if_empty(path: Path) -> None:

@@ -44,9 +44,8 @@ class PermanentStoreError(ObjectStoreError):
 
 def archived_error(storage_class: str) -> PermanentStoreError:
     """The error for an object in an archive class, the same wherever it is noticed."""
-    code = "InvalidObjectState"
-    where = f"Object is archived in class {storage_class}" if storage_class else "Object is archived"
-    return PermanentStoreError(f"{where} and must be restored in S3 first ({code})", code)
+    said = f"Object is archived in class {storage_class} and must be restored in S3 first (InvalidObjectState)"
+    return PermanentStoreError(said, "InvalidObjectState")
 
 
 @dataclass(frozen=True)
@@ -134,4 +133,9 @@ class ObjectStore(Protocol):
         """Bytes of the object's first part, None when it has no parts or the store does not tell."""
 
     def part_checksums(self, bucket: str, key: str, version: ObjectVersion) -> Sequence[PartChecksum]:
-        """Checksums of the object's parts in order; empty when the store does not tell them."""
+        """Checksums of the object's parts in order; empty when the store does not tell them.
+
+        Raises:
+            TransientStoreError: when it may tell on another try.
+
+        """

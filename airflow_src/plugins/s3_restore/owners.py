@@ -66,6 +66,12 @@ def release(token: str) -> None:
         _active.discard(token)
 
 
+def is_of_this_host(token: str) -> bool:
+    """Whether the kernel here knows the owner, so that ``is_dead`` is sure of what it says."""
+    match = _TOKEN.fullmatch(token)
+    return match is not None and match["host"] == _host()
+
+
 def is_dead(token: str, silent_for_s: float, stale_after_s: float) -> bool:
     """Whether the owner can no longer write.
 

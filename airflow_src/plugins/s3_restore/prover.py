@@ -62,7 +62,8 @@ class Prover:
             OSError: if the file cannot be read.
 
         """
-        hint = part_size_hint() if expected.number_of_parts and not expected.part_size else None
+        count = expected.number_of_parts or 0
+        hint = part_size_hint() if count > 1 and not expected.part_size else None
         layouts = [PartLayout(size, part_size) for part_size in expected.part_sizes_that_fit(size, hint)]
         for layout in layouts:
             if expected.is_proved_by(self.part_digests(file, layout)):
@@ -70,7 +71,7 @@ class Prover:
         if expected.md5 or not expected.number_of_parts:
             proved = expected.is_proved_by([bytes.fromhex(self._file_hash(file.path))])
             return Verdict.PROVED if proved else Verdict.REFUTED
-        sure = expected.part_size or (hint and layouts and layouts[0].part_size == hint)
+        sure = expected.part_size or count == 1 or (hint and layouts and layouts[0].part_size == hint)
         return Verdict.REFUTED if sure and layouts else Verdict.UNDECIDED
 
     def part_digests(self, file: OpenFile, layout: PartLayout) -> list[bytes]:

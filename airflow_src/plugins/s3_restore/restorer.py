@@ -20,7 +20,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -85,14 +85,15 @@ class _Work:
 
     spec: FileSpec
     begun: float
-    aside: Path | None = None
+    asides: list[Path] = field(default_factory=list)
     fetched: int = 0
     reused: int = 0
     second_try: bool = False
 
     def kept_aside(self) -> str:
         """Tell where a corrupted version is, for a reason."""
-        return f"; the corrupted file is kept as {self.aside.name}" if self.aside else ""
+        names = " and ".join(aside.name for aside in self.asides)
+        return f"; the corrupted file is kept as {names}" if names else ""
 
 
 class Restorer:
@@ -168,8 +169,8 @@ class Restorer:
 
     def summary(self, why_not_finished: str = "") -> RestoreSummary:
         """Outcomes so far; files without one failed because of ``why_not_finished``."""
+        in_work = dict(self._in_work)  # before the outcomes: a file that ends between the two lines has one
         done = dict(self._outcomes)
-        in_work = dict(self._in_work)
         outcomes = []
         for spec in self._specs:
             path = spec.relative_path
@@ -224,12 +225,11 @@ class Restorer:
     def _failure(self, work: _Work, error: Exception) -> FileOutcome | None:
         """Turn an error into an outcome; None when the file is to be tried again or the run ends."""
         spec = work.spec
-        if isinstance(error, OSError) and not isinstance(error, ConnectionError):
+        if isinstance(error, (OSError, ChangedMeanwhileError)):
             if self._files.is_gone():
-                gone = DestinationGoneError(f"Destination {self._destination} vanished ({error.strerror})")
-                self._stop_because("the destination vanished", gone)
+                self._stop_because("the destination vanished", self._gone(str(getattr(error, "strerror", error))))
                 return None
-            if error.errno in DISK_FULL:
+            if getattr(error, "errno", None) in DISK_FULL:
                 self._stop_because("disk full")
         self._unreached = self._unreached + 1 if isinstance(error, StoreUnreachableError) else 0
         if self._unreached >= _MOST_UNREACHED:
@@ -250,8 +250,14 @@ class Restorer:
             return None
         return outcome
 
+    def _gone(self, why: str) -> DestinationGoneError:
+        return DestinationGoneError(f"Destination {self._destination} vanished ({why})")
+
     def _look_again(self, pool: ThreadPool) -> None:
         """Make sure that what is reported as right is still there as it was proved."""
+        if self._right and self._files.is_gone():
+            self._stop_because("the destination vanished", self._gone("it is another file system now, or none"))
+            return
 
         def look(item: tuple[FileSpec, _Right]) -> None:
             spec, right = item
@@ -279,8 +285,8 @@ class Restorer:
             return FileOutcome(spec.relative_path, Result.FAILED, spec.problem or "")
         for _ in range(_TRIES_WHEN_CHANGED):
             state, identity, path = self._look(spec)
-            aside = self._files.find_aside(path) if state is LocalState.MISSING else None
-            action = decide(restorable=True, local=state, set_aside_before=aside is not None)
+            asides = self._files.find_asides(path) if state is LocalState.MISSING else []
+            action = decide(restorable=True, local=state, set_aside_before=bool(asides))
             if action is Action.SKIP and identity:
                 return self._skipped(work, path, identity)
             if action is Action.REFUSE:
@@ -288,18 +294,20 @@ class Restorer:
                 return FileOutcome(spec.relative_path, Result.FAILED, reason)
             try:
                 if action is Action.HEAL:
-                    work.aside = self._files.set_aside(path, identity) if identity else aside
-                    logging.warning("%s: corrupted, set aside as %s, self-healing", spec.relative_path, work.aside)
+                    work.asides = [self._files.set_aside(path, identity)] if identity else asides
+                    logging.warning(
+                        "%s: corrupted, set aside as %s, self-healing", spec.relative_path, work.asides[-1].name
+                    )
                 return self._bring(work, path, spec.expected)
             except ChangedMeanwhileError as error:
                 logging.warning("%s was changed by another process (%s): looking again", spec.relative_path, error)
-                work.aside = None
+                work.asides = []
         raise ChangedMeanwhileError("Another program or run keeps changing this file")
 
     def _skipped(self, work: _Work, path: Path, identity: Identity) -> FileOutcome:
         spec = work.spec
         self._files.remove_leftovers(path)
-        if aside := self._files.find_aside(path):
+        for aside in self._files.find_asides(path):
             logging.info("%s is right; %s beside it is of an earlier run and may be deleted", path.name, aside.name)
         self._right[spec.relative_path] = _Right(path, identity)
         logging.info("%s: hash correct, skipped (already exists)", spec.relative_path)
@@ -382,7 +390,7 @@ class Restorer:
         )
         return FileOutcome(
             spec.relative_path,
-            Result.HEALED if work.aside else Result.DOWNLOADED,
+            Result.HEALED if work.asides else Result.DOWNLOADED,
             size=identity.size,
             bytes_fetched=work.fetched,
             bytes_reused=work.reused,
@@ -404,8 +412,8 @@ class Restorer:
         work.reused = 0
         fetched_before = work.fetched
         try:
-            if work.aside and not from_scratch and version:
-                damaged = self._damaged_version(work.aside, spec, version)
+            if work.asides and not from_scratch and version:
+                damaged = self._damaged_version(work.asides[-1], spec, version)
                 fetch.damaged = damaged
             try:
                 digests = self._transfer.fetch(fetch)
@@ -413,7 +421,7 @@ class Restorer:
                 work.fetched = fetched_before + fetch.bytes_fetched
                 work.reused = fetch.bytes_reused
             self._check_proved(temporary, spec, expected, digests, fetch.version)
-            return self._files.put_in_place(temporary, work.aside)
+            return self._files.put_in_place(temporary, work.asides)
         except BaseException as error:
             self._end_badly(temporary, fetch, error)
             raise
@@ -470,13 +478,19 @@ class Restorer:
             if header:
                 fetch.journal = Journal(temporary.journal_path, None if checkpoints is not None else header)
         except BaseException:
+            if checkpoints is None:  # nothing in it yet, and without a journal it cannot be resumed
+                temporary.remove()
             temporary.close()
             raise
         return temporary, fetch
 
     def _damaged_version(self, aside: Path, spec: FileSpec, version: ObjectVersion) -> DamagedVersion | None:
         """Find what of a corrupted file is still good by S3's part checksums; None when S3 does not tell."""
-        parts = self._transfer.ask(partial(self._store.part_checksums, spec.bucket, spec.key, version))
+        try:
+            parts = self._transfer.ask(partial(self._store.part_checksums, spec.bucket, spec.key, version))
+        except ObjectStoreError as error:
+            logging.info("%s: S3 does not tell part checksums (%s)", spec.relative_path, error)
+            return None
         if len(parts) < 2:  # noqa: PLR2004 (of one part nothing can be kept)
             return None
         try:
@@ -527,10 +541,12 @@ class Restorer:
 
     def _end_badly(self, temporary: TemporaryFile, fetch: Fetch, error: BaseException) -> None:
         """Keep a temporary file that the next attempt can go on with; remove any other."""
-        can_resume = fetch.journal is not None and not isinstance(
-            error, (HashMismatchError, ObjectChangedError, PermanentStoreError)
-        )
-        has_bytes = fetch.bytes_fetched + fetch.bytes_reused > 0
+        # Storage that failed (EIO) may have lost bytes that the kernel still shows: only fetching again is sure then.
+        lost = isinstance(error, OSError) and error.errno == errno.EIO
+        wrong = lost or isinstance(error, (HashMismatchError, ObjectChangedError))
+        can_resume = fetch.journal is not None and not wrong
+        # Checkpoints count although nothing was kept yet: hashing them again takes minutes, and may be interrupted.
+        has_bytes = fetch.bytes_fetched + fetch.bytes_reused > 0 or bool(fetch.checkpoints)
         try:
             if can_resume and has_bytes:
                 self._files.give_up(temporary)

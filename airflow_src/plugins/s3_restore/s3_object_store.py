@@ -66,7 +66,6 @@ _TRANSIENT_CODES = {
     "ThrottlingException", "RequestLimitExceeded", "BandwidthLimitExceeded", "OperationAborted", "TooManyRequests",
 }  # fmt: skip
 _TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504, 509}
-_VAGUE_CODES = {"400", "403", "404", "405", "412", "301"}  # what a HEAD answer, which has no body, leaves
 
 _PERMANENT_CLIENT_ERRORS = (
     botocore_exceptions.NoCredentialsError,
@@ -120,11 +119,11 @@ class S3ObjectStore:
         try:
             with _errors_of_requests(bucket, key):
                 response = self._client.head_object(Bucket=bucket, Key=key)
+                return _version_of(response, int(response["ContentLength"]))
         except PermanentStoreError as error:
-            if error.code in _VAGUE_CODES:
+            if error.code.isdigit():
                 self._ask_for_the_reason(bucket, key)
             raise
-        return _version_of(response, int(response["ContentLength"]))
 
     def _ask_for_the_reason(self, bucket: str, key: str) -> None:
         """A HEAD error has no body and so no code; the same GET has both. Raises it."""
@@ -157,9 +156,9 @@ class S3ObjectStore:
         try:
             with _errors_of_requests(bucket, key):
                 response = self._naming_version(self._client.head_object, version, arguments)
+                return int(response["ContentLength"]) if response.get("PartsCount", 0) else None
         except PermanentStoreError:
             return None
-        return int(response["ContentLength"]) if response.get("PartsCount", 0) else None
 
     def part_checksums(self, bucket: str, key: str, version: ObjectVersion) -> Sequence[PartChecksum]:
         """Checksums of the object's parts (GetObjectAttributes); empty when the store does not tell all of them."""
@@ -190,7 +189,7 @@ class S3ObjectStore:
                 if not marker or marker == arguments.get("PartNumberMarker"):
                     return ()
                 arguments["PartNumberMarker"] = marker
-        except ObjectStoreError as error:
+        except PermanentStoreError as error:
             # A help, not a need: whoever may not ask, or asks a store that has no such request, fetches everything.
             logging.info("S3 does not tell part checksums of %s (%s)", key, error.code or error)
             return ()
@@ -335,7 +334,7 @@ def _check_answer(
 ) -> ObjectVersion:
     """Check that a GetObject answer is what was asked for; proxies and some stores answer otherwise."""
     content_length = response.get("ContentLength")
-    content_range = _CONTENT_RANGE.fullmatch(str(response.get("ContentRange", "")))
+    content_range = _content_range(response)
     if length is None:
         if content_range:
             raise TransientStoreError(f"S3 sent a part ({response['ContentRange']}), the whole was asked for", "Range")
@@ -359,6 +358,15 @@ def _check_answer(
     if version and answered.size != version.size:
         raise ObjectChangedError("Object was replaced in S3 during the download (size differs)", "Size")
     return answered
+
+
+def _content_range(response: Mapping[str, Any]) -> re.Match[str] | None:
+    """First byte, last byte and size of the object; None when the answer is no part of it."""
+    said = str(response.get("ContentRange") or "")
+    found = _CONTENT_RANGE.fullmatch(said)
+    if said and not found:
+        raise TransientStoreError(f"S3 sent a range that makes no sense ({said})", "Range")
+    return found
 
 
 def _part_checksum(part: Mapping[str, Any], start: int) -> PartChecksum | None:

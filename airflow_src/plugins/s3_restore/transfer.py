@@ -40,7 +40,7 @@ from s3_restore.settings import RestoreSettings
 T = TypeVar("T")
 
 SEGMENT_BYTES = 8 * 1024**2
-_GOOD_PROGRESS_BYTES = 1024**2  # a broken request that brought less than this counts as a try
+_GOOD_PROGRESS_BYTES = 64 * 1024  # a broken request that brought less than this counts as a try
 _RETRY_TOKENS = 200  # for the whole run, so that an S3 that is down ends 10,000 files in minutes and not in days
 
 
@@ -125,6 +125,13 @@ class _Stream:
     hasher: Hasher
     journalled_at: int = 0
     journalled_when: float = field(default_factory=time.monotonic)
+
+
+@dataclass
+class _Front:
+    """How far a range has been received, over all requests that it took."""
+
+    offset: int
 
 
 class Transfer:
@@ -237,7 +244,7 @@ class Transfer:
             for start, end, is_good in _pieces(stream.offset, size, fetch.damaged, SEGMENT_BYTES):
                 work: Callable[..., None] = self._copy if is_good else self._receive
                 under_way.append((end, self._pool.apply_async(self._cancelling, (fetch, work, fetch, start, end))))
-                if len(under_way) > 2 * self._settings.max_concurrency:
+                if len(under_way) > self._settings.max_concurrency + 2:
                     self._follow(fetch, stream, *under_way.popleft())
             while under_way:
                 self._follow(fetch, stream, *under_way.popleft())
@@ -312,57 +319,49 @@ class Transfer:
 
     def _receive(self, fetch: Fetch, start: int, end: int, stream: _Stream | None = None) -> None:
         """Receive a range, over as many requests as it needs; hash it when a stream is given."""
-        offset = start
+        front = _Front(start)
         while True:
             for attempt in self._retrying():
                 with attempt:
-                    offset = self._receive_once(fetch, offset, end, stream)
+                    self._receive_once(fetch, front, end, stream)
             self._quota.give_back()
-            if offset >= end:
+            if front.offset >= end:
                 return
 
-    def _receive_once(self, fetch: Fetch, start: int, end: int, stream: _Stream | None) -> int:
-        """Receive from ``start`` on in one request.
+    def _receive_once(self, fetch: Fetch, front: _Front, end: int, stream: _Stream | None) -> None:
+        """Receive from ``front`` on in one request, and move it; the next request goes on from there.
 
-        Returns:
-            Where it got to: less than ``end`` when the connection broke after good progress.
+        Short of ``end`` without an error: the connection broke after good progress.
 
         Raises:
-            TransientStoreError: when it broke before that. What arrived is hashed and written again by the next try,
-                so the hasher is put back.
+            TransientStoreError: when it broke before that.
 
         """
         self._check_stop(fetch)
-        spec, size = fetch.spec, fetch.layout.size
+        spec, size, start = fetch.spec, fetch.layout.size, front.offset
         whole_at_once = start == 0 and end == size and fetch.version is None
         length = None if whole_at_once or not size else end - start
-        saved = stream.hasher.copy() if stream else None
-        offset = start
         try:
             with (
                 self._connections,
                 self._store.open_range(spec.bucket, spec.key, start, length, fetch.version) as body,
             ):
                 check_size(spec, body.version, size)
-                fetch.version = body.version
+                # The version that was begun with stays: a later answer may tell less of it, such as no ETag.
+                fetch.version = fetch.version or body.version
                 buffer = thread_buffer()
-                while offset < end:
-                    count = body.readinto(buffer[: min(len(buffer), end - offset)])
-                    self._take(fetch, buffer[:count], offset, stream)
-                    offset += count
+                while front.offset < end:
+                    count = body.readinto(buffer[: min(len(buffer), end - front.offset)])
+                    self._take(fetch, buffer[:count], front.offset, stream)
+                    front.offset += count
                     fetch.count(fetched=count)
                     self._progress.add(count)
                     self._check_stop(fetch)
         except TransientStoreError as error:
-            got = offset - start
-            if got < _GOOD_PROGRESS_BYTES:
-                self._progress.add(-got)
-                if stream and saved:
-                    stream.hasher, stream.offset = saved, start
+            if front.offset - start < _GOOD_PROGRESS_BYTES:
                 raise
             self._quota.count()
-            logging.warning("%s: %s; going on from byte %d", spec.relative_path, error, offset)
-        return offset
+            logging.warning("%s: %s; going on from byte %d", spec.relative_path, error, front.offset)
 
     def _take(self, fetch: Fetch, data: memoryview, offset: int, stream: _Stream | None) -> None:
         """Hash and write a buffer while it is in the cache."""

@@ -1,0 +1,55 @@
+"""The DAG s3_batch_downloader as Airflow loads it."""
+
+import copy
+
+import pytest
+
+
+@pytest.fixture
+def batch(dag_bag):
+    return dag_bag.dags["s3_batch_downloader"]
+
+
+def params_of(batch, **conf):
+    params = copy.deepcopy(batch.params)
+    params.update(conf)
+    return params.validate()
+
+
+def test_list_start_wait_summarize(batch):
+    assert {task.task_id: sorted(task.downstream_task_ids) for task in batch.tasks} == {
+        "list_raw_files": ["start_restores", "summarize"],
+        "start_restores": ["wait_for_restores"],
+        "wait_for_restores": ["summarize"],
+        "summarize": [],
+    }
+    rules = {task.task_id: task.trigger_rule.value for task in batch.tasks}
+    assert rules["wait_for_restores"] == "all_done", "a run that cannot be started keeps no other from the table"
+    assert rules["summarize"] == "none_failed"
+
+
+def test_each_raw_file_gets_a_run_of_the_downloader_of_its_own(batch):
+    start = batch.get_task("start_restores")
+    assert start.partial_kwargs["trigger_dag_id"] == "s3_downloader"
+    assert not start.partial_kwargs.get("wait_for_completion"), "500 waiting tasks would hold all worker slots"
+
+
+def test_waiting_holds_no_slot(batch):
+    assert batch.get_task("wait_for_restores").reschedule
+
+
+def test_a2_not_paused_manual_and_on_the_queue_of_the_downloader(batch):
+    assert batch.is_paused_upon_creation is False
+    assert batch.schedule is None
+    queues = {task.partial_kwargs["queue"] if task.is_mapped else task.queue for task in batch.tasks}
+    assert queues == {"kraken_queue_s3_download"}
+
+
+@pytest.mark.parametrize("given", [["a.raw", "b.raw"], "a.raw, b.raw", None, []])
+def test_ids_may_be_a_list_or_a_text(batch, given):
+    assert params_of(batch, raw_file_ids=given)["raw_file_ids"] == given
+
+
+def test_params_and_defaults(batch):
+    assert dict(params_of(batch)) == {"raw_file_ids": [], "project_id": None, "include": None, "dry_run": False}
+    assert "pasted text" in batch.doc_md

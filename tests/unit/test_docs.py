@@ -1,0 +1,349 @@
+"""The documents say what is so: what they name exists, and what an operator must find in them is there."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+from demo.story import trigger_line
+from s3_restore import s3_object_store
+from s3_restore.outcomes import RunStatus
+from s3_restore.settings import RestoreSettings
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DOCUMENTS = [
+    REPOSITORY / name
+    for name in (
+        "README.md",
+        "CLAUDE.md",
+        "CHANGELOG.md",
+        "design_docs/S3_DOWNLOAD_FEATURE.md",
+        "design_docs/S3_BACKUP_DESIGN.md",
+        "benchmarks/README.md",
+    )
+]
+README = (REPOSITORY / "README.md").read_text()
+CLAUDE = (REPOSITORY / "CLAUDE.md").read_text()
+SOURCE = REPOSITORY / "airflow_src"
+
+every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+
+
+@dataclass(frozen=True)
+class Fence:
+    """A block of code; `line` is that of its first line in the document."""
+
+    language: str
+    text: str
+    line: int
+
+
+def fences(document: str) -> list[Fence]:
+    return [
+        Fence(match["language"], match["text"], document[: match.start("text")].count("\n") + 1)
+        for match in re.finditer(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", document, re.MULTILINE | re.DOTALL)
+    ]
+
+
+def prose(document: str) -> str:
+    return re.sub(r"^```.*?^```$", "", document, flags=re.MULTILINE | re.DOTALL)
+
+
+def inline_code(document: str) -> list[str]:
+    return re.findall(r"`([^`\n]+)`", prose(document))
+
+
+def section(document: str, heading: str) -> str:
+    """Text below a heading, up to the next one of its level or above."""
+    match = re.search(rf"^(#+) {re.escape(heading)}$\n(.*)", document, re.MULTILINE | re.DOTALL)
+    assert match, f"no section {heading!r}"
+    return re.split(rf"^#{{1,{len(match[1])}}} ", match[2], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def rows(text: str) -> list[list[str]]:
+    """Cells of all table rows, without heads and rulers."""
+    lines = [line.strip() for line in text.splitlines()]
+    found = []
+    for above, line in zip(["", *lines], lines, strict=False):
+        if line.startswith("|") and not re.fullmatch(r"[| :-]+", line):
+            found.append([cell.strip() for cell in line.strip("|").split(" | ")])
+        elif re.fullmatch(r"\|[| :-]+", line) and above.startswith("|"):
+            found.pop()
+    return found
+
+
+# --- what documents point to ---------------------------------------------------------------------------------
+
+
+def anchors(document: Path) -> set[str]:
+    """Anchors of the headings as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", prose(document.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@every_document
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"\n(?=\S)", " ", prose(document.read_text()))):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (document.parent / path).resolve() if path else document
+        assert file.exists() or target == "results.svg", f"{target} does not exist"
+        assert not anchor or anchor in anchors(file), f"{target}: there is no such heading"
+
+
+@every_document
+def test_paths_of_the_repository_exist(document: Path) -> None:
+    text = document.read_text()
+    shell = " ".join(fence.text for fence in fences(text) if fence.language == "bash").split()
+    top = {path.name for path in REPOSITORY.iterdir()} - {".demo", ".venv", ".env"}
+    paths = {word for word in [*inline_code(text), *shell] if "/" in word and word.split("/")[0] in top}
+    paths |= {word for word in inline_code(text) if re.fullmatch(r"\w+(\.\w+)*\.(md|toml|txt|yaml|lock)", word)} & top
+    missing = [path for path in sorted(paths) if not (REPOSITORY / path).exists()]
+    assert missing == []
+
+
+@every_document
+def test_make_targets_exist(document: Path) -> None:
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    text = document.read_text()
+    commands = [code for code in inline_code(text) if re.match(r"(\w+=\S+ )*make\b", code)]
+    commands += [
+        line for fence in fences(text) for line in fence.text.splitlines() if re.match(r"(\w+=\S+ )*make ", line)
+    ]
+    for command in commands:
+        words = command.partition("#")[0].split()
+        named = [word for word in words[words.index("make") + 1 :] if "=" not in word]
+        assert set(named) <= targets, f"{command!r}: no such target"
+
+
+def test_every_make_target_is_in_the_command_table() -> None:
+    explained = set(re.findall(r"^([a-z-]+):.*##", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    told = set(re.findall(r"`(?:\w+=\S+ )*make ([a-z-]+)`", section(CLAUDE, "Commands")))
+    assert explained - {"help"} - {target for target in explained if target.startswith("bench-")} == told
+
+
+# --- blocks of code ------------------------------------------------------------------------------------------
+
+
+@every_document
+def test_blocks_of_code_parse(document: Path) -> None:
+    for fence in fences(document.read_text()):
+        where = f"{document.name}:{fence.line}"
+        if fence.language == "json":
+            # An ellipsis inside a text is no error of JSON.
+            json.loads(fence.text)
+        elif fence.language == "yaml":
+            assert isinstance(yaml.safe_load(fence.text), dict), where
+        elif fence.language == "python":
+            ast.parse(fence.text, where)
+        elif fence.language == "bash":
+            checked = subprocess.run(["bash", "-n"], input=fence.text, capture_output=True, text=True, check=False)
+            assert checked.returncode == 0, f"{where}: {checked.stderr}"
+        else:
+            assert fence.language in {"", "text"}, f"{where}: a language that nobody checks"
+
+
+def test_trigger_command_is_that_of_the_demo() -> None:
+    """The demo runs it, so that it is known to work."""
+    line = trigger_line(Path("airflow"), "20250115_sample.raw")
+    assert line in README
+    assert line in CLAUDE
+
+
+def test_pool_command_is_that_of_the_containers() -> None:
+    script = (SOURCE / "docker/airflow-init.sh").read_text()
+    pool, slots = re.findall(r"^POOL(?:_SLOTS)?=(\S+)$", script, re.MULTILINE)
+    description = re.search(r'airflow pools set .*(".*")', script)
+    assert description
+    command = f"airflow pools set {pool} {slots} {description[1]}"
+    for document in (README, CLAUDE):
+        assert any(command == line for fence in fences(document) for line in fence.text.splitlines())
+
+
+def test_reports_in_the_documents_have_the_format() -> None:
+    """R1: Files, then Summary; R2: the messages."""
+    reports = [
+        fence.text for text in (README, CLAUDE) for fence in fences(text) if fence.text.startswith("S3 Download")
+    ]
+    assert len(reports) == 2
+    for report in reports:
+        head, files, summary = re.split(r"^(?:Files:\n-{6}|Summary:\n-{8})\n", report, flags=re.MULTILINE)
+        assert [line.partition(":")[0] for line in head.split("\n")][:2] == ["S3 Download Status Report", "=" * 25]
+        names = re.findall(r"^([A-Z][\w ]+): ", head, re.MULTILINE)
+        assert names == ["Raw File ID", "Project ID", "S3 Bucket", "Timestamp", "Destination"]
+        size = r"\(\d+\.\d MB in \d+\.\ds\)"
+        ok = rf"Downloaded and verified {size}|Skipped \(already exists\)"
+        ok += rf"|Self-healed \(hash mismatch detected, re-downloaded\) {size}"
+        for line in filter(None, files.split("\n")):
+            assert re.fullmatch(rf"\S+: (OK - ({ok})|FAILURE - .+)", line), line
+        counts = dict(line.split(": ") for line in filter(None, summary.split("\n")))
+        assert (
+            int(counts["Total files"])
+            == int(counts["Successful"]) + int(counts["Failed"])
+            == files.strip().count("\n") + 1
+        )
+        assert list(counts) == ["Total files", "Successful", "Failed", "Status"]
+    for status in RunStatus:
+        assert f"`Status: {status}`" in README
+
+
+# --- module map ----------------------------------------------------------------------------------------------
+
+
+def test_module_map_lists_exactly_the_modules() -> None:
+    listed, folder = set(), ""
+    for line in fences(section(CLAUDE, "Module map"))[0].text.splitlines():
+        if line.startswith(" "):
+            name, meaning = line.split(maxsplit=1)
+            assert meaning
+            listed.add(folder + name)
+        else:
+            folder = line
+    there = {str(path.relative_to(REPOSITORY)) for path in SOURCE.rglob("*.py") if path.name != "__init__.py"}
+    assert listed - there == set(), "listed and gone"
+    assert there - listed == set(), "add it to the module map of CLAUDE.md"
+
+
+# --- settings ------------------------------------------------------------------------------------------------
+
+
+def test_settings_table_has_every_setting_with_its_default() -> None:
+    table = {row[0].strip("`"): row[1] for row in rows(section(README, "Configure")) if re.fullmatch(r"`\w+`", row[0])}
+    assert list(table) == [field.name for field in fields(RestoreSettings)]
+    defaults = RestoreSettings()
+    for name, shown in table.items():
+        if name == "max_concurrency":  # depends on the machine
+            assert shown == "2 for each core, from 4 to 16"
+        else:
+            value = getattr(defaults, name)
+            assert shown == (f"{value:g}" if isinstance(value, (int, float)) else f"`{value}`"), name
+
+
+def test_other_tables_of_settings_name_what_the_code_reads() -> None:
+    code = (SOURCE / "plugins/shared/yamlsettings.py").read_text() + (
+        SOURCE / "plugins/shared/db/engine.py"
+    ).read_text()
+    names = [row[0].strip("`") for row in rows(section(README, "Configure")) if "." in row[0]]
+    names += [row[0].strip("`") for row in rows(README) if row[0].startswith("`MONGO_")]
+    assert len(names) >= 9
+    for name in names:
+        if name == "locations.output.absolute_path":
+            assert 'f"locations.{location}.absolute_path"' in code
+        elif name != "backup.s3.bucket_prefix":  # the host's, and said to be unused
+            assert f'"{name}"' in code, name
+
+
+# --- reasons for FAILURE -------------------------------------------------------------------------------------
+
+_REASON_MODULES = [
+    *(SOURCE / "plugins/s3_restore").glob("*.py"),
+    SOURCE / "plugins/shared/yamlsettings.py",
+    SOURCE / "plugins/shared/db/engine.py",
+    SOURCE / "plugins/shared/db/interface.py",
+    SOURCE / "dags/impl/handler_impl.py",
+    SOURCE / "dags/impl/s3_utils.py",
+    SOURCE / "dags/impl/termination.py",
+]
+_REASON_ERRORS = {
+    "AirflowFailException",
+    "BlockedPathError",
+    "DatabaseUnavailableError",
+    "DestinationGoneError",
+    "HashMismatchError",
+    "ObjectChangedError",
+    "PermanentStoreError",
+    "SettingsError",
+    "StoreUnreachableError",
+    "TaskTerminated",
+    "TransientStoreError",
+}
+_VARIABLE = "…"
+
+
+def template(node: ast.expr) -> str | None:
+    """A text of the code with `…` where values go."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else _VARIABLE for part in node.values)
+    return None
+
+
+@functools.cache
+def texts_of_the_code() -> list[str]:
+    trees = [ast.parse(path.read_text()) for path in _REASON_MODULES]
+    return [
+        text for tree in trees for node in ast.walk(tree) if isinstance(node, ast.expr) and (text := template(node))
+    ]
+
+
+def raised_texts() -> Iterator[str]:
+    """Texts that the code raises as reasons, or puts together for that, and what it says of S3's error codes."""
+    for path in _REASON_MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            texts: list[str | None] = []
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _REASON_ERRORS:
+                texts = [template(argument) for argument in node.args[:1]]
+            elif isinstance(node, ast.Assign) and {"reason", "said"} & {ast.unparse(name) for name in node.targets}:
+                texts = [template(part) for part in ast.walk(node.value) if isinstance(part, ast.JoinedStr)]
+                texts.append(template(node.value))
+            yield from (text for text in texts if text and re.search(r"[a-z]{3}", without_code(text)))
+    yield from s3_object_store._PERMANENT.values()
+
+
+def pattern(text: str) -> re.Pattern[str]:
+    """What a text with `…` for values can look like."""
+    return re.compile(".*".join(map(re.escape, text.split(_VARIABLE))))
+
+
+def fixed_length(text: str) -> int:
+    return len(text.replace(_VARIABLE, "").strip())
+
+
+def same_reason(one: str, other: str) -> bool:
+    """Whether two texts with `…` for values say the same: one is a form of the other, and most of it is fixed."""
+    if min(fixed_length(one), fixed_length(other)) < max(fixed_length(one), fixed_length(other)) / 2:
+        return False
+    return bool(pattern(one).fullmatch(other) or pattern(other).fullmatch(one))
+
+
+def without_code(reason: str) -> str:
+    """Leave out what most reasons end with: S3's error code, the kind of an error, in brackets."""
+    return re.sub(r" \([^()]+\)$", "", reason)
+
+
+def documented_reasons() -> list[str]:
+    """The reasons in the first cells of the tables; a cell that begins with `…` continues the row above."""
+    cells = [row[0] for row in rows(section(README, "When a restore fails"))]
+    return [reason for cell in cells if not cell.startswith(("…", "**")) for reason in re.findall(r"`([^`]+)`", cell)]
+
+
+def test_table_of_reasons_is_there() -> None:
+    assert len(documented_reasons()) > 60
+
+
+@pytest.mark.parametrize("reason", documented_reasons(), ids=lambda reason: reason[:40])
+def test_documented_reason_occurs_in_the_code(reason: str) -> None:
+    forms = (reason, without_code(reason))
+    whole = any(same_reason(form, text) for form in forms for text in texts_of_the_code())
+    # Some are put together in two places: then each piece of fixed words must be there.
+    pieces = [piece.strip(" :;()") for piece in without_code(reason).split(_VARIABLE) if re.search(r"\w{2}", piece)]
+    assert whole or all(any(piece in text for text in texts_of_the_code()) for piece in pieces)
+
+
+@pytest.mark.parametrize("raised", sorted(set(raised_texts())), ids=lambda raised: raised[:40])
+def test_raised_reason_is_documented(raised: str) -> None:
+    """An operator finds every reason: when this is red, add a row to README, "When a restore fails"."""
+    told = inline_code(section(README, "When a restore fails"))
+    forms = {form for reason in told for form in (reason, without_code(reason), reason[1:-1])}
+    assert any(same_reason(raised, form) for form in forms)

@@ -21,7 +21,7 @@ from impl.s3_utils import get_s3_client, reconstruct_s3_paths, split_s3_upload_p
 from impl.termination import sigterm_raises
 from s3_restore.file_specs import FileSpec, build_file_specs, why_not_one_component
 from s3_restore.hashing import get_file_hash
-from s3_restore.local_files import free_bytes, write_new_file
+from s3_restore.local_files import bytes_held, free_bytes, write_new_file
 from s3_restore.outcomes import RestoreSummary, Result, not_attempted
 from s3_restore.restorer import DestinationGoneError, Restorer
 from s3_restore.s3_object_store import S3ObjectStore
@@ -85,7 +85,7 @@ def validate_s3_download_parameters(ti: Any, **kwargs: Any) -> None:  # noqa: AR
         get_s3_upload_config()  # a wrong one is found here, before the download
         _read_restore_settings()
         specs = _specs_of(raw_file)
-        missing = sum(_missing_bytes(destination, spec) for spec in specs)
+        missing = _missing_bytes(destination, specs)
         free = free_bytes(nearest)
         if missing > free:
             raise AirflowFailException(
@@ -230,14 +230,22 @@ def _so_far(restorer: Restorer | None, specs: Sequence[FileSpec], why_not_finish
     return RestoreSummary(tuple(not_attempted([spec.relative_path for spec in specs], why_not_finished)))
 
 
-def _missing_bytes(destination: Path, spec: FileSpec) -> int:
-    """Bytes that a file still needs on disk, by its size alone."""
-    if spec.problem or not spec.size:
-        return 0
+def _missing_bytes(destination: Path, specs: Sequence[FileSpec]) -> int:
+    """Bytes that the files still need on disk, by sizes alone; what an interrupted attempt holds is there already."""
+    needed: dict[Path, int] = {}
+    for spec in specs:
+        path = destination / spec.relative_path if not spec.problem else None
+        if path and spec.size and _size_of(path) != spec.size:
+            needed[path] = spec.size
+    held = bytes_held(needed)
+    return sum(max(0, size - held.get(path, 0)) for path, size in needed.items())
+
+
+def _size_of(path: Path) -> int | None:
     try:
-        return 0 if (destination / spec.relative_path).lstat().st_size == spec.size else spec.size
+        return path.lstat().st_size
     except OSError:
-        return spec.size
+        return None
 
 
 def _report(raw_file: RawFile, destination: Path, summary: RestoreSummary) -> Path | None:

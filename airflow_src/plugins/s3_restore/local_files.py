@@ -37,6 +37,7 @@ _TEMPORARY = re.compile(r"\.s3dl\.(?P<digest>[0-9a-f]{12})\.(?P<owner>[0-9a-f-]+
 _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 _NO_PREALLOCATION = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODEV, errno.EPERM)
 _MAX_NAME_BYTES = 255
+_STAT_BLOCK_BYTES = 512  # what st_blocks counts in, whatever the file system's own blocks are
 _REPORT = "report"  # stands for any report in temporary names, so that one finds what another left that was killed
 _REPORT_STALE_AFTER_S = 300.0  # a hundred times what writing one takes
 _COPY_BYTES = 1024**2
@@ -449,6 +450,20 @@ def free_bytes(folder: Path) -> int:
     """
     status = os.statvfs(folder)
     return status.f_bavail * status.f_frsize
+
+
+def bytes_held(finals: Iterable[Path]) -> dict[Path, int]:
+    """Bytes on disk that temporary files of earlier attempts hold: the next attempt takes them over or frees them."""
+    names: dict[Path, dict[str, list[str]]] = {}
+    held: dict[Path, int] = {}
+    for final in finals:
+        folder = final.parent
+        with contextlib.suppress(OSError):
+            if folder not in names:
+                names[folder] = _temporary_names(folder)
+            for name in names[folder].get(_digest(final), ()):
+                held[final] = held.get(final, 0) + os.lstat(folder / name).st_blocks * _STAT_BLOCK_BYTES
+    return held
 
 
 def sync_folder(folder: Path) -> None:

@@ -4,7 +4,7 @@ Forked from a server that has imported everything already, so that a process cos
 the Airflow connection are left out for the same reason; other tests cover them.
 """
 
-# ruff: noqa: PTH115, PTH118, PTH119, PTH120, PTH208
+# ruff: noqa: PTH115, PTH208
 
 import atexit
 import contextlib

@@ -3,7 +3,7 @@
 Each check yields violations, one line each; no line means that all is well.
 """
 
-# ruff: noqa: PTH115, PTH118, PTH119, PTH120, PTH208
+# ruff: noqa: PTH118, PTH119, PTH120
 
 import hashlib
 import os

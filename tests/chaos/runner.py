@@ -127,7 +127,7 @@ class _Stage:
     def _run_all(self, played: Round, title: str) -> list[Ended]:
         if len(played.attempts) > 1:
             self.verdict.faults["concurrent run"] += 1
-        running = [_Running(self, attempt, title) for attempt in played.attempts]
+        running = [Running(self._job(attempt, title)) for attempt in played.attempts]
         ended = [each.wait() for each in running]
         for each in ended:
             self.verdict.attempts += 1
@@ -135,36 +135,40 @@ class _Stage:
             self.verdict.faults.update(each.result.injected if each.result else {"SIGKILL": 1})
         return ended
 
-    def job(self, attempt: Attempt, title: str) -> child.Job:
-        name = f"{title.replace(' ', '-')}-{attempt.number}"
-        settings: dict[str, Any] = {
-            "max_concurrency": attempt.max_concurrency,
-            # Long enough for a busy machine when nothing is meant to stall.
-            "stall_timeout_s": 10.0 if attempt.clean else 0.4,
-            "verify": attempt.verify,
-            "retry_wait_s": 0.002,
-            "stale_after_s": attempt.stale_after_s,
-        }
-        return child.Job(
-            attempt=attempt,
-            document=self.world.document,
-            settings_file=self.world.write_settings(name=name, **settings),
-            endpoint_url=self.proxy.url,
-            root=str(self.world.destination),
-            umask=self.scenario.umask,
-            scaled=self.scenario.scaled,
-            log_file=str(self.folder / f"{name}.log"),
-            result_file=str(self.folder / f"{name}.json"),
-            sabotage=self.sabotage,
-        )
+
+def job_of(
+    world: World, folder: Path, attempt: Attempt, name: str, *, endpoint_url: str, sabotage: str = "", **settings: Any
+) -> child.Job:
+    """What a child needs to know to run the task once; ``settings`` are of the product."""
+    options: dict[str, Any] = {
+        "max_concurrency": attempt.max_concurrency,
+        # Long enough for a busy machine when nothing is meant to stall.
+        "stall_timeout_s": 10.0 if attempt.clean else 0.4,
+        "verify": attempt.verify,
+        "retry_wait_s": 0.002,
+        "stale_after_s": attempt.stale_after_s,
+        **settings,
+    }
+    return child.Job(
+        attempt=attempt,
+        document=world.document,
+        settings_file=world.write_settings(name=name, **options),
+        endpoint_url=endpoint_url,
+        root=str(world.destination),
+        umask=world.scenario.umask,
+        scaled=world.scenario.scaled,
+        log_file=str(folder / f"{name}.log"),
+        result_file=str(folder / f"{name}.json"),
+        sabotage=sabotage,
+    )
 
 
-class _Running:
+class Running:
     """One attempt under way."""
 
-    def __init__(self, stage: _Stage, attempt: Attempt, title: str) -> None:
-        self._attempt = attempt
-        self._job = stage.job(attempt, title)
+    def __init__(self, job: child.Job) -> None:
+        self._attempt = attempt = job.attempt
+        self._job = job
         self._process = child.server().Process(target=child.main, args=(self._job,), daemon=True)
         self._process.start()
         self._killer: threading.Timer | None = None

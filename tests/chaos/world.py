@@ -1,6 +1,6 @@
 """A scenario made real: objects in S3, files on disk, a settings file, and what of it must never change."""
 
-# ruff: noqa: PTH115, PTH118, PTH119, PTH120, PTH208
+# ruff: noqa: PTH115
 
 import hashlib
 import json

@@ -135,6 +135,10 @@ class _Stage:
             self.verdict.faults.update(each.result.injected if each.result else {"SIGKILL": 1})
         return ended
 
+    def _job(self, attempt: Attempt, title: str) -> child.Job:
+        name = f"{title.replace(' ', '-')}-{attempt.number}"
+        return job_of(self.world, self.folder, attempt, name, endpoint_url=self.proxy.url, sabotage=self.sabotage)
+
 
 def job_of(
     world: World, folder: Path, attempt: Attempt, name: str, *, endpoint_url: str, sabotage: str = "", **settings: Any

@@ -66,6 +66,13 @@ def rewrites_right_files() -> None:
     restorer.decide = never_skip
 
 
+def shares_bodies() -> None:
+    """A temporary file of another host is taken over as it is (breaks W1, W6)."""
+    from s3_restore import local_files  # noqa: PLC0415
+
+    local_files._replace_by_copy = lambda _mine, _final: None
+
+
 SABOTAGES: dict[str, Callable[[], None]] = {
     function.__name__: function
     for function in (
@@ -75,5 +82,6 @@ SABOTAGES: dict[str, Callable[[], None]] = {
         downloads_in_place,
         forgets_temporary_files,
         rewrites_right_files,
+        shares_bodies,
     )
 }

@@ -5,7 +5,6 @@ from collections import Counter
 import pytest
 
 from tests.chaos.runner import Verdict, play, play_scenario
-from tests.chaos.sabotage import SABOTAGES
 from tests.chaos.scenarios import Attempt, ChaosFile, Death, Round, Scenario, draw
 
 # Found by `make chaos` when they still failed; what each one showed:
@@ -88,7 +87,7 @@ SABOTAGED = {
 }
 
 
-@pytest.mark.parametrize("sabotage", SABOTAGES)
+@pytest.mark.parametrize("sabotage", SABOTAGED)
 def test_invariants_notice_a_product_that(sabotage):
     played, expected = SABOTAGED[sabotage]
 

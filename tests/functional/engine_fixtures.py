@@ -134,14 +134,14 @@ class Stand:
         return Run.of(self.restorer(**settings).run(self.specs()), self.destination)
 
     @contextlib.contextmanager
-    def child(self, *, uid: int | None = None, **settings: Any) -> Iterator["Child"]:
+    def child(self, *, unprivileged: bool = False, **settings: Any) -> Iterator["Child"]:
         """The same run in a process of its own; whatever is left of it in the end is killed."""
         work = {
             "endpoint_url": self.proxy.url,
             "destination": str(self.destination),
             "file_info": self.file_info,
             "settings": QUICK | settings,
-            "uid": uid,
+            "unprivileged": unprivileged,
         }
         python_path = os.pathsep.join((str(_REPOSITORY), str(Path(s3_restore.__file__).parents[1])))
         process = subprocess.Popen(

@@ -249,7 +249,7 @@ def test_sigterm_with_many_files_in_flight_gives_a_report_at_once(backup, nth_ge
 
 def test_what_sigterm_left_of_a_large_file_is_resumed(backup):
     """A5, W3."""
-    backup.proxy.add(Rule(Throttle(24 * MIB), times=None))
+    backup.proxy.add(Rule(Throttle(4 * MIB), times=None))
     task = backup.begin()
     journals = backup.kraken.destination / ID
 

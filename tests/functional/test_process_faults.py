@@ -247,22 +247,6 @@ def test_sigterm_with_many_files_in_flight_gives_a_report_at_once(backup, nth_ge
     assert_next_attempt_finishes(backup, resumed=False)
 
 
-def test_what_sigterm_left_of_a_large_file_is_resumed(backup):
-    """A5, W3."""
-    backup.proxy.add(Rule(Throttle(4 * MIB), times=None))
-    task = backup.begin()
-    journals = backup.kraken.destination / ID
-
-    def has_checkpoint() -> bool:
-        return any(file.read_bytes().count(b'"md5"') for file in journals.glob(".s3dl.*.journal"))
-
-    wait_for(has_checkpoint, task)
-    task.send(signal.SIGTERM)
-
-    assert any("; the next run goes on from here" in line for line in backup.lines().values())
-    assert_next_attempt_finishes(backup, resumed=True)
-
-
 def test_time_out_with_a_stalled_s3_gives_a_report_at_once(backup, nth_get):
     """A5: AirflowTaskTimeout is a BaseException in the main thread; stalled threads must not hold up the end."""
     arrived = nth_get(12)

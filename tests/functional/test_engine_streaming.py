@@ -95,7 +95,7 @@ def test_budget_of_connections_is_used_and_never_exceeded(stand: Stand, connecti
     stand.put("asked.raw", PARTS, "H3", part_mib=3)
     stand.put("healed.raw", PARTS)
     stand.damage("healed.raw", 5)
-    for number in range(12):
+    for number in range(40):
         stand.put(f"small/{number}", raw_bytes(1000 + number, number))
     under_way: set[int] = set()
     most = 0

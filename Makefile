@@ -97,3 +97,12 @@ bench: bench-setup ## compare with other tools (ROUNDS=5 CASES=http,tls SIZE_MIB
 
 bench-lock: setup ## resolve benchmarks/requirements.txt into its lock file
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --custom-compile-command "make bench-lock" benchmarks/requirements.txt --output-file benchmarks/requirements.lock
+
+# --- endurance: what make test plays for seconds, for minutes ---
+.PHONY: chaos soak
+
+chaos: setup ## random faults against invariants (N=500 SEED=7; ONE=7000123 plays one scenario again)
+	@$(BIN)/python -m tests.chaos
+
+soak: setup ## 1,000 restores in one process: no growth of memory, files or threads (N=1000)
+	@SOAK_RESTORES=$${N:-1000} $(PYTEST) -s tests/functional/test_soak.py

@@ -1,5 +1,6 @@
 """One run of the engine in a process of its own: work as one JSON line on stdin, result as JSON on stdout."""
 
+import ctypes
 import json
 import logging
 import os
@@ -15,11 +16,21 @@ from s3_restore.s3_object_store import S3ObjectStore
 from s3_restore.settings import RestoreSettings
 from tests.functional.engine_fixtures import BUCKET, Run, Stand, engine_client
 
+_SYS_CAPSET = {"x86_64": 126, "aarch64": 91}
+
 
 def _peak_bytes() -> int:
     """Of this process only: ru_maxrss would be that of the parent, which exec hands down."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return 1024 * int(next(line for line in status.splitlines() if line.startswith("VmHWM:")).split()[1])
+    status = Path("/proc/self/status").read_bytes()
+    return 1024 * int(next(line for line in status.splitlines() if line.startswith(b"VmHWM:")).split()[1])
+
+
+def _give_up_capabilities() -> None:
+    """From here on file modes count for root too. (Another user could not read the interpreter's own folders.)"""
+    if os.geteuid() == 0:
+        header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+        if ctypes.CDLL(None, use_errno=True).syscall(_SYS_CAPSET[os.uname().machine], header, (ctypes.c_uint32 * 6)()):
+            raise OSError(ctypes.get_errno(), "capset")
 
 
 def main() -> None:
@@ -30,10 +41,8 @@ def main() -> None:
     parsed = {path: (item[0], parse_expected_hash(item)) for path, item in work["file_info"].items()}
     specs = build_file_specs(parsed, {path: (BUCKET, Stand.key(path)) for path in parsed})
     destination = Path(work["destination"])
-    if work["uid"] is not None:
-        os.setgroups([])
-        os.setgid(work["uid"])
-        os.setuid(work["uid"])
+    if work["unprivileged"]:
+        _give_up_capabilities()
     rss_before = psutil.Process().memory_info().rss
     result: dict[str, object] = {}
     try:

@@ -46,11 +46,21 @@ def assert_resumed_right(stand: Stand, fetched: int) -> None:
     assert stand.others == [], "the temporary file and the journal vanish when the file is done"
 
 
+@pytest.fixture(scope="module")
+def what_it_left() -> dict[str, bytes]:
+    """Name -> content of what one killed process left, so that only the first test has to kill one."""
+    return {}
+
+
 @pytest.fixture
-def killed(stand: Stand) -> Stand:
+def killed(stand: Stand, what_it_left: dict[str, bytes]) -> Stand:
     """A stand on which a process died with 20 MiB of each of two parts of `a.raw`."""
     stand.put("a.raw", TWO_PARTS, part_mib=32)
-    kill_with_both_parts_at_20_mib(stand)
+    if not what_it_left:
+        kill_with_both_parts_at_20_mib(stand)
+        what_it_left |= {path.name: path.read_bytes() for path in stand.destination.iterdir()}
+    for name, content in what_it_left.items():
+        stand.place(name, content)
     return stand
 
 

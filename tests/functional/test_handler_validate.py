@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from s3_restore.local_files import free_bytes
+from s3_restore.local_files import LocalFiles, free_bytes
 from tests.functional.conftest import Kraken
 from tests.support.raw_files import file_info, raw_bytes
 
@@ -175,6 +175,20 @@ def test_w5_what_is_there_already_needs_no_space(kraken: Kraken):
         file.truncate(2**42)  # sparse
     kraken.store(ID, file_info={"large.raw": [2**42, "0" * 32]})
     kraken.validate(ID)
+
+
+def test_w3_w5_what_an_interrupted_attempt_holds_needs_no_space(kraken: Kraken, monkeypatch: pytest.MonkeyPatch):
+    """It has reserved the whole file already; else a nearly full disk would never be allowed to finish it."""
+    kraken.back_up({"s.d/large": DATA * 30, "s.d/other": DATA}, "s.d")
+    final = kraken.destination / "s.d/large"
+    final.parent.mkdir(parents=True)
+    temporary = LocalFiles(kraken.destination, 300).create_temporary(final)
+    temporary.write_at(memoryview(DATA * 29), 0)
+    temporary.close()
+    monkeypatch.setattr("impl.handler_impl.free_bytes", lambda _folder: 3 * len(DATA))
+    kraken.validate("s.d")
+    temporary.remove()
+    assert kraken.refuse("s.d").startswith("Not enough space on ")
 
 
 @pytest.mark.parametrize(

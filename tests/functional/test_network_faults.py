@@ -40,7 +40,7 @@ pytest_plugins = ["tests.functional.engine_plugin"]
 
 SMALL = raw_bytes(300_000, "small")
 PARTS = raw_bytes(5 * MIB + 77, "parts")
-LARGE = raw_bytes(21 * MIB + 1, "large")
+LARGE = raw_bytes(17 * MIB + 1, "large")
 OTHER_ETAG = '"0123456789abcdef0123456789abcdef"'
 
 KINDS = {"small": (SMALL, "H1", 100), "parts": (PARTS, "H2", 1), "large": (LARGE, "H1", 5)}
@@ -74,7 +74,7 @@ PASSING: list[Action] = [
     Stall(after=100_000, seconds=0.1),
     Delay(0.1),
     Delay(0.8),
-    Throttle(3_000_000),
+    Throttle(20_000_000),
     FlipBit(at=0),
     FlipBit(at=-1, bit=7),
     SwapBody(),
@@ -110,8 +110,16 @@ NO_OK_NEEDED = (
 )
 
 
-@kinds
-@pytest.mark.parametrize("action", PASSING, ids=repr)
+OF_BODIES = (Reset, Cut, Stall, Throttle, FlipBit, SwapBody, ShiftRange, WrongContentRange, MissingHeader, Garbage)
+ONCE = [
+    pytest.param(kind, action, id=f"{kind}-{action!r}")
+    for kind in KINDS
+    for action in PASSING
+    if kind != "large" or isinstance(action, OF_BODIES)  # heads are read in the same way for all kinds
+]
+
+
+@pytest.mark.parametrize(("kind", "action"), ONCE)
 def test_once_on_a_get(stand: Stand, kind: str, action: Action) -> None:
     """One fault on the first GET that it can be put on. Never a wrong OK; what passes ends well in the same run."""
     put(stand, kind)

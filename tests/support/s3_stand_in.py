@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from enum import Enum
 from http import HTTPStatus
@@ -171,7 +171,7 @@ class S3StandIn(TcpServer):
             size=data.stat().st_size if isinstance(data, Path) else len(data),
             etag=sums.etag if etag is None else etag,
             version_id=version_id,
-            last_modified=last_modified or datetime.now(tz=timezone.utc),
+            last_modified=last_modified or datetime.now(tz=UTC),
             parts=sums.parts,
             algorithm=checksum,
             checksum=sums.checksum,
@@ -215,7 +215,7 @@ class S3StandIn(TcpServer):
         """The archived object can be read from now on (`ongoing-request="false"`)."""
         with self._state:
             stored = self._find(bucket, key, version_id)
-            until = format_datetime(datetime.now(tz=timezone.utc) + timedelta(days=7), usegmt=True)
+            until = format_datetime(datetime.now(tz=UTC) + timedelta(days=7), usegmt=True)
             self._restores[bucket, key, stored.version_id] = f'ongoing-request="false", expiry-date="{until}"'
 
     # --- what tests look at ------------------------------------------------------------------
@@ -278,7 +278,7 @@ class S3StandIn(TcpServer):
         common = [
             ("x-amz-request-id", "STANDIN0000001"),
             ("x-amz-id-2", "stand-in"),
-            ("Date", format_datetime(datetime.now(tz=timezone.utc), usegmt=True)),
+            ("Date", format_datetime(datetime.now(tz=UTC), usegmt=True)),
             ("Server", "AmazonS3"),
             ("Content-Length", str(length)),
         ]

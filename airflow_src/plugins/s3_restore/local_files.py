@@ -37,6 +37,7 @@ _TEMPORARY = re.compile(r"\.s3dl\.(?P<digest>[0-9a-f]{12})\.(?P<owner>[0-9a-f-]+
 _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 _NO_PREALLOCATION = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODEV, errno.EPERM)
 _MAX_NAME_BYTES = 255
+_STAT_BLOCK_BYTES = 512  # what st_blocks counts in, whatever the file system's own blocks are
 _REPORT = "report"  # stands for any report in temporary names, so that one finds what another left that was killed
 _REPORT_STALE_AFTER_S = 300.0  # a hundred times what writing one takes
 _COPY_BYTES = 1024**2
@@ -190,7 +191,7 @@ class LocalFiles:
         self._device = os.stat(destination).st_dev
         self._stale_after_s = stale_after_s
         self._reserved = {destination / path for path in reserved}
-        self._safe_folders = {destination}
+        self._safe_folders: dict[Path, tuple[int, int]] = {}
         self._leftovers: dict[Path, dict[str, list[str]]] = {}
         self._lock = threading.Lock()
 
@@ -209,17 +210,33 @@ class LocalFiles:
 
         """
         path = self.destination / relative_path
-        if path.parent not in self._safe_folders:
-            real_parent = os.path.realpath(path.parent)
-            if os.path.commonpath([real_parent, self._real_destination]) != self._real_destination:
-                raise BlockedPathError("Unsafe path (a symbolic link above it leads out of the destination)")
-            for parent in path.relative_to(self.destination).parents:
-                above = self.destination / parent
-                if os.path.lexists(above) and not above.is_dir():
-                    raise BlockedPathError(f"A file is where the folder {str(parent)!r} belongs; nothing was touched")
-            if path.parent.is_dir():
-                self._safe_folders.add(path.parent)  # a folder may have thousands of files: look once
+        self._check_above(path)
         return path
+
+    def _check_above(self, path: Path) -> None:
+        """Look at the folders above a final path; again before each step that writes, as they may be others by then.
+
+        Raises:
+            BlockedPathError: when one leads out of the destination, or is no folder.
+
+        """
+        folder = path.parent
+        if folder == self.destination:
+            return
+        # A folder may have thousands of files: looked at once, and from then on only whether it is still the same one.
+        checked = self._safe_folders.get(folder)
+        if checked and checked == _device_and_inode(folder):
+            return
+        real_parent = os.path.realpath(folder)
+        if os.path.commonpath([real_parent, self._real_destination]) != self._real_destination:
+            raise BlockedPathError("Unsafe path (a symbolic link above it leads out of the destination)")
+        for parent in path.relative_to(self.destination).parents:
+            above = self.destination / parent
+            if os.path.lexists(above) and not above.is_dir():
+                raise BlockedPathError(f"A file is where the folder {str(parent)!r} belongs; nothing was touched")
+        now = _device_and_inode(Path(real_parent))
+        if now:
+            self._safe_folders[folder] = now
 
     def look(self, path: Path) -> Identity | None:
         """What is at a final path; None for nothing.
@@ -273,6 +290,7 @@ class LocalFiles:
             OSError: if it cannot.
 
         """
+        self._check_above(final)
         owner = owners.new_owner()
         path = _temporary_path(final, owner)
         try:
@@ -287,6 +305,7 @@ class LocalFiles:
 
         Renaming decides between two attempts that want the same one. Further leftovers of dead attempts are removed.
         """
+        self._check_above(final)
         taken: TemporaryFile | None = None
         for path in self.dead_leftovers(final):
             journal = path.with_suffix(".journal")
@@ -430,6 +449,7 @@ class LocalFiles:
         temporary.sync()
         if not temporary.is_still_mine():
             raise ChangedMeanwhileError(str(temporary.path))
+        self._check_above(temporary.final)
         os.replace(temporary.path, temporary.final)
         sync_folder(temporary.final.parent)
         identity = temporary.identity()
@@ -449,6 +469,20 @@ def free_bytes(folder: Path) -> int:
     """
     status = os.statvfs(folder)
     return status.f_bavail * status.f_frsize
+
+
+def bytes_held(finals: Iterable[Path]) -> dict[Path, int]:
+    """Bytes on disk that temporary files of earlier attempts hold: the next attempt takes them over or frees them."""
+    names: dict[Path, dict[str, list[str]]] = {}
+    held: dict[Path, int] = {}
+    for final in finals:
+        folder = final.parent
+        with contextlib.suppress(OSError):
+            if folder not in names:
+                names[folder] = _temporary_names(folder)
+            for name in names[folder].get(_digest(final), ()):
+                held[final] = held.get(final, 0) + os.lstat(folder / name).st_blocks * _STAT_BLOCK_BYTES
+    return held
 
 
 def sync_folder(folder: Path) -> None:
@@ -591,6 +625,14 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError as error:
         logging.warning("%s could not be removed (%s)", path, error.strerror)
+
+
+def _device_and_inode(folder: Path) -> tuple[int, int] | None:
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _remove_if_empty(path: Path) -> None:

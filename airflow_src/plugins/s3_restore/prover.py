@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from enum import Enum
@@ -105,7 +106,11 @@ class Prover:
 
     def _checksum(self, file: OpenFile, part: PartChecksum) -> bytes:
         hasher = checksum(part.algorithm)
-        update_from_file(hasher, file.read_at, part.start, part.start + part.length, self._check_stop)
+        try:
+            update_from_file(hasher, file.read_at, part.start, part.start + part.length, self._check_stop)
+        except OSError as error:  # sectors that cannot be read are often what is wrong with it
+            logging.warning("%s cannot be read from byte %d on (%s)", file.path, part.start, error.strerror)
+            return b""
         return base64_digest(hasher).encode()
 
     def _check_stop(self, _count: int) -> None:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
-from s3_restore.file_specs import FileSpec, total_bytes
+from s3_restore.file_specs import FileSpec
+from s3_restore.local_files import bytes_held
 from s3_restore.object_store import ObjectStore, ObjectStoreError, ObjectVersion, PermanentStoreError, archived_error
 from s3_restore.transfer import check_size
 
@@ -87,8 +88,14 @@ def is_there_by_size(destination: Path, spec: FileSpec) -> bool:
 
 
 def missing_bytes(destination: Path, specs: Sequence[FileSpec]) -> int:
-    """Bytes that are still needed on disk, by sizes alone."""
-    return total_bytes([spec for spec in specs if not spec.problem and not is_there_by_size(destination, spec)])
+    """Bytes that are still needed on disk, by sizes alone; what an interrupted attempt holds is there already."""
+    needed = {
+        destination / spec.relative_path: spec.size
+        for spec in specs
+        if spec.size and not spec.problem and not is_there_by_size(destination, spec)
+    }
+    held = bytes_held(needed)
+    return sum(max(0, size - held.get(path, 0)) for path, size in needed.items())
 
 
 def look_ahead(store: ObjectStore, destination: Path, specs: Sequence[FileSpec], max_concurrency: int) -> RestorePlan:

@@ -60,6 +60,7 @@ _JOURNAL_FROM_BYTES = 16 * 1024**2  # below this, fetching again costs less than
 _MOST_UNREACHED = (
     20  # files in a row that no answer came for: S3 is down, and 10,000 more time-outs would tell nothing new
 )
+_TAKEN_AWAY = (errno.ENOENT, errno.ESTALE)  # what one gets when another run, or another host on NFS, moves a file
 _TRIES_WHEN_CHANGED = 3  # of a file that other processes keep changing under our hands
 
 
@@ -331,10 +332,14 @@ class Restorer:
                     "%s: wrong size on disk: expected %d bytes, got %d", spec.relative_path, spec.size, identity.size
                 )
                 return LocalState.WRONG, identity, path
-            with self._files.open_for_reading(path) as file:
-                verdict = self._prove(file, identity.size, spec)
-                if file.identity() == identity and file.is_still_at(path):
-                    break
+            try:
+                with self._files.open_for_reading(path) as file:
+                    verdict = self._prove(file, identity.size, spec)
+                    if file.identity() == identity and file.is_still_at(path):
+                        break
+            except OSError as error:
+                if error.errno not in _TAKEN_AWAY:
+                    raise
         else:
             raise ChangedMeanwhileError("Another program or run keeps changing this file")
         if verdict is Verdict.PROVED:

@@ -243,7 +243,9 @@ class S3ByteStream:
     remaining: int
 
     def __init__(self, body: Any) -> None:
-        self._body = body
+        self._body = getattr(body, "_raw_stream", body)  # urllib3's response, without botocore's own wrapping
+        # urllib3 reads into a new object of each read and copies; the response below it fills the buffer itself.
+        self._source = getattr(self._body, "_original_response", None) or self._body
 
     def readinto(self, buffer: memoryview) -> int:
         """Fill ``buffer`` as far as bytes arrive; 0 only at the end."""
@@ -251,7 +253,7 @@ class S3ByteStream:
         if not view:
             return 0
         try:
-            count: int = self._body.readinto(view)
+            count: int = self._source.readinto(view)
         except _BODY_ERRORS as error:
             raise TransientStoreError(f"Connection to S3 broke ({_kind(error)})", _kind(error)) from None
         if not count:
@@ -261,6 +263,8 @@ class S3ByteStream:
 
     def close(self) -> None:
         """Give the connection back when all was read, else end it."""
+        if self._source is not self._body and self._source.isclosed():
+            self._body.release_conn()
         self._body.close()
 
 

@@ -133,10 +133,13 @@ class AirflowStack:
     def restart_scheduler(self, variables: Mapping[str, str] | None = None) -> None:
         """Start the scheduler anew; where it still runs, it is stopped first, with the tasks that it runs.
 
+        Of one that was killed alone, its tasks go on.
+
         Args:
             variables: further environment variables, for scheduler and tasks, from now on.
         """
-        self.scheduler.stop()
+        if self.scheduler.is_running:
+            self.scheduler.stop()
         self._environment |= variables or {}
         self.processes.remove(self.scheduler)
         self.scheduler = self._part("scheduler", "--skip-serve-logs")

@@ -6,14 +6,11 @@ the attempt that was ended (A5), the states of the task, and an attempt that res
 
 import contextlib
 import json
-import os
 import re
 import shutil
-import signal
 import time
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -36,7 +33,6 @@ LARGE = {f"{ID}/large_{number}.bin": 24 * MIB for number in range(3)}
 SMALL = {f"{ID}/small_{number:03}.bin": 3_000 for number in range(150)}
 FILES = {path: raw_bytes(size, path) for path, size in {**LARGE, **SMALL}.items()}
 TERMINATED = "The task was terminated (SIGTERM)"
-KILL_FOLLOWS_S = 5  # Airflow sends SIGKILL that long after SIGTERM
 
 # The same happens with Airflow's own values, after minutes instead of seconds.
 IMPATIENT = {
@@ -240,8 +236,9 @@ def test_clear_gives_a_report_at_once_and_the_task_starts_anew(restore: Restore)
     assert restore.right_files() == right
     assert_report_proves(restore, right)
     restore.let_go()
-    print("STATE", wait_for(lambda: restore.task()["state"], "state"))
+    # Nobody has to do anything: cleared is not failed, and the next attempt waits for no `retry_delay`.
     assert_next_attempt_finishes(restore, right, parts)
+    assert restore.task()["try_number"] == 2
 
 
 def test_scheduler_that_is_stopped_ends_the_task_with_a_report(restore: Restore):
@@ -251,13 +248,12 @@ def test_scheduler_that_is_stopped_ends_the_task_with_a_report(restore: Restore)
     restore.stand.airflow.scheduler.stop(grace_seconds=30)
     assert is_gone(pid)
 
-    print("STATE", restore.task()["state"])
+    assert restore.task()["state"] == "up_for_retry", "Airflow tries again by itself, after `retry_delay`"
     assert restore.right_files() == right
     assert_report_proves(restore, right)
     restore.let_go()
     restore.stand.airflow.restart_scheduler()
-    time.sleep(5)
-    print("STATE", restore.task()["state"])
+    restore.clear()  # instead of waiting five minutes
     assert_next_attempt_finishes(restore, right, parts)
 
 
@@ -273,3 +269,21 @@ def test_scheduler_that_is_killed_with_its_tasks_leaves_what_the_next_attempt_re
     restore.let_go()
     restore.stand.airflow.restart_scheduler()
     assert_next_attempt_finishes(restore, right, parts)
+
+
+def test_scheduler_that_is_killed_alone_leaves_a_task_that_the_next_one_replaces(restore: Restore):
+    """The attempt lives on without a scheduler; Airflow begins a second one and tells the first to end (W6)."""
+    pid = restore.begin()
+    right = restore.right_files()
+    orphaned = restore.stand.airflow.scheduler
+    orphaned.kill(alone=True)
+    try:
+        assert not is_gone(pid)
+        restore.stand.airflow.restart_scheduler()
+        wait_for(lambda: is_gone(pid), "the end of the first attempt")
+        assert_report_proves(restore, right)
+        restore.let_go()
+        assert_next_attempt_finishes(restore, right, parts=0)
+        assert restore.task()["try_number"] == 2
+    finally:
+        orphaned.stop()

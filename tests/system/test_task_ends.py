@@ -183,13 +183,14 @@ def assert_report_proves(restore: Restore, right: set[str]) -> None:
     (report,) = restore.reports()
     lines = dict(re.findall(r"^(.+?): ((?:OK|FAILURE) - .+)$", report, re.MULTILINE))
     assert set(lines) == set(FILES)
-    assert {path for path, line in lines.items() if line.startswith("OK - Downloaded and verified")} == right
-    reasons = {line for path, line in lines.items() if path not in right}
-    assert reasons == {
+    said = {path for path, line in lines.items() if line.startswith("OK - Downloaded and verified (")}
+    assert said
+    assert said <= right, "an OK for a file that is not in place"
+    assert {line for path, line in lines.items() if path not in said} == {
         f"FAILURE - Not attempted ({TERMINATED})",
         f"FAILURE - Not finished ({TERMINATED}); the next run goes on from here",
     }
-    assert f"Total files: {len(FILES)}\nSuccessful: {len(right)}\nFailed: {len(FILES) - len(right)}\n" in report
+    assert f"Total files: {len(FILES)}\nSuccessful: {len(said)}\nFailed: {len(FILES) - len(said)}\n" in report
     assert report.endswith("Status: PARTIAL FAILURE\n")
 
 
@@ -210,46 +211,41 @@ def assert_next_attempt_finishes(restore: Restore, right: set[str], parts: int) 
 
 def test_mark_failed_gives_a_report_at_once_and_clearing_resumes(restore: Restore):
     pid = restore.begin()
-    right, parts = restore.right_files(), restore.checkpoints()
 
     restore.change_state("failed")
     wait_for(lambda: is_gone(pid), "the end of the task's process")
 
-    assert restore.right_files() == right
-    assert restore.checkpoints() == parts
+    right, parts = restore.right_files(), restore.checkpoints()
     assert_report_proves(restore, right)
     assert restore.task()["state"] == "failed"
     assert restore.api.wait_for_run(DAG_ID, restore.run_id) == "failed"
     restore.let_go()
     restore.clear()
     assert_next_attempt_finishes(restore, right, parts)
-    assert restore.task()["try_number"] == 2
 
 
 def test_clear_gives_a_report_at_once_and_the_task_starts_anew(restore: Restore):
     pid = restore.begin()
-    right, parts = restore.right_files(), restore.checkpoints()
 
     restore.clear()
     wait_for(lambda: is_gone(pid), "the end of the task's process")
 
-    assert restore.right_files() == right
+    right, parts = restore.right_files(), restore.checkpoints()
     assert_report_proves(restore, right)
     restore.let_go()
     # Nobody has to do anything: cleared is not failed, and the next attempt waits for no `retry_delay`.
     assert_next_attempt_finishes(restore, right, parts)
-    assert restore.task()["try_number"] == 2
+    assert len(restore.reports()) == 2
 
 
 def test_scheduler_that_is_stopped_ends_the_task_with_a_report(restore: Restore):
     pid = restore.begin()
-    right, parts = restore.right_files(), restore.checkpoints()
 
     restore.stand.airflow.scheduler.stop(grace_seconds=30)
     assert is_gone(pid)
 
     assert restore.task()["state"] == "up_for_retry", "Airflow tries again by itself, after `retry_delay`"
-    assert restore.right_files() == right
+    right, parts = restore.right_files(), restore.checkpoints()
     assert_report_proves(restore, right)
     restore.let_go()
     restore.stand.airflow.restart_scheduler()
@@ -259,13 +255,12 @@ def test_scheduler_that_is_stopped_ends_the_task_with_a_report(restore: Restore)
 
 def test_scheduler_that_is_killed_with_its_tasks_leaves_what_the_next_attempt_resumes(restore: Restore):
     pid = restore.begin()
-    right, parts = restore.right_files(), restore.checkpoints()
 
     restore.stand.airflow.scheduler.kill()
     assert is_gone(pid)
 
     assert restore.reports() == [], "nobody was left to write one"
-    assert restore.right_files() == right
+    right, parts = restore.right_files(), restore.checkpoints()
     restore.let_go()
     restore.stand.airflow.restart_scheduler()
     assert_next_attempt_finishes(restore, right, parts)
@@ -274,16 +269,16 @@ def test_scheduler_that_is_killed_with_its_tasks_leaves_what_the_next_attempt_re
 def test_scheduler_that_is_killed_alone_leaves_a_task_that_the_next_one_replaces(restore: Restore):
     """The attempt lives on without a scheduler; Airflow begins a second one and tells the first to end (W6)."""
     pid = restore.begin()
-    right = restore.right_files()
     orphaned = restore.stand.airflow.scheduler
     orphaned.kill(alone=True)
     try:
         assert not is_gone(pid)
         restore.stand.airflow.restart_scheduler()
         wait_for(lambda: is_gone(pid), "the end of the first attempt")
+        right = restore.right_files()
         assert_report_proves(restore, right)
         restore.let_go()
         assert_next_attempt_finishes(restore, right, parts=0)
-        assert restore.task()["try_number"] == 2
+        assert len(restore.reports()) == 2
     finally:
         orphaned.stop()

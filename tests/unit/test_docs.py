@@ -26,6 +26,7 @@ DOCUMENTS = [
         "README.md",
         "CLAUDE.md",
         "CHANGELOG.md",
+        "SECURITY.md",
         "design_docs/S3_DOWNLOAD_FEATURE.md",
         "design_docs/S3_BACKUP_DESIGN.md",
         "benchmarks/README.md",

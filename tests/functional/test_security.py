@@ -11,7 +11,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import pymongo.errors
 import pytest
 
 from common.callbacks import on_failure_callback
@@ -293,8 +292,8 @@ def test_modes_follow_the_umask_and_nothing_is_ever_more_open(kraken: Kraken, um
     kraken.download(FOLDER)
 
     expected = 0o666 & ~umask
-    for path in files:
-        assert (kraken.destination / path).read_bytes() == files[path]
+    for path, data in files.items():
+        assert (kraken.destination / path).read_bytes() == data
         assert mode(kraken.destination / path) == expected, path
     assert len(kraken.reports) == 2
     assert {mode(report) for report in kraken.reports} == {expected}

@@ -1,7 +1,7 @@
 """Issue 4, item 2, on a real Airflow: a download that is ended from outside, with a folder of many files in flight.
 
-"Mark failed" and "clear" over REST, a scheduler that stops, dies, or dies alone. After each: what is on disk, the report of
-the attempt that was ended (A5), the states of the task, and an attempt that resumes and restores everything (W1, W3).
+"Mark failed" and "clear" over REST, a scheduler that stops, dies, or dies alone. After each: what is on disk, the report
+of the attempt that was ended (A5), the states of the task, and an attempt that resumes and restores everything (W1, W3).
 """
 
 import contextlib
@@ -37,7 +37,7 @@ TERMINATED = "The task was terminated (SIGTERM)"
 # The same happens with Airflow's own values, after minutes instead of seconds.
 IMPATIENT = {
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "2",
-    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "3",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "10",
     "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
 }
@@ -194,7 +194,7 @@ def assert_report_proves(restore: Restore, right: set[str]) -> None:
     assert report.endswith("Status: PARTIAL FAILURE\n")
 
 
-def assert_next_attempt_finishes(restore: Restore, right: set[str], parts: int) -> None:
+def assert_next_attempt_finishes(restore: Restore, right: set[str], parts: int | None) -> None:
     """W3: all is restored, and what an earlier attempt had proved is not fetched again."""
     assert restore.api.wait_for_run(DAG_ID, restore.run_id, 90) == "success", restore.log()
     assert restore.right_files() == set(FILES)
@@ -204,6 +204,8 @@ def assert_next_attempt_finishes(restore: Restore, right: set[str], parts: int) 
     assert report.count("OK - Skipped (already exists)") == len(right)
     fetched = [request for request in restore.s3.requests if request.operation == "GetObject"]
     assert {request.key for request in fetched} == set(FILES) - right
+    if parts is None:  # two attempts side by side may both have asked for a part
+        return
     total = sum(len(data) for data in FILES.values())
     had = sum(len(FILES[path]) for path in right) + parts * PART_MIB * MIB
     assert sum(request.bytes_sent for request in fetched) <= total - had
@@ -278,7 +280,7 @@ def test_scheduler_that_is_killed_alone_leaves_a_task_that_the_next_one_replaces
         right = restore.right_files()
         assert_report_proves(restore, right)
         restore.let_go()
-        assert_next_attempt_finishes(restore, right, parts=0)
+        assert_next_attempt_finishes(restore, right, parts=None)
         assert len(restore.reports()) == 2
     finally:
         orphaned.stop()

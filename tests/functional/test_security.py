@@ -1,4 +1,4 @@
-"""Issue 4, item 7: no credential in anything that is said, modes by umask, and the least rights that SECURITY.md gives."""
+"""Issue 4, item 7: no credential in what is said, modes by umask, and the least rights that SECURITY.md gives."""
 
 import json
 import logging
@@ -42,7 +42,7 @@ def damaged(data: bytes) -> bytes:
 
 
 class Ears:
-    """Hears everything that is said while tasks run: logs at DEBUG, output, reports, exceptions, XCom, webhook posts."""
+    """Hears everything that tasks say: logs at DEBUG, output, reports, exceptions, XCom, webhook posts."""
 
     def __init__(self, kraken: Kraken, caplog: pytest.LogCaptureFixture, capfd: Any, receiver: WebhookReceiver) -> None:
         self._kraken = kraken
@@ -60,7 +60,7 @@ class Ears:
         """Run a task as Airflow does, its failure callback included."""
         try:
             self._said.append(json.dumps(task(raw_file_id)))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (as Airflow does)
             self._said += traceback.format_exception(error)
             on_failure_callback(
                 {"exception": error, "params": {"raw_file_id": raw_file_id}, "task_instance": self._kraken.ti}

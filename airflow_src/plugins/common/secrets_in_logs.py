@@ -3,8 +3,8 @@
 Two layers, as neither sees everything:
 
 - Values that are known go to Airflow's secrets masker, which writes ``***`` for them in task logs, whoever logs them.
-- botocore logs whole requests and answers at DEBUG: signatures, session tokens, what STS answers when a role is assumed. They
-  come and go during a run, so they are blanked by their names in its log records.
+- botocore logs whole requests and answers at DEBUG: signatures, session tokens, what STS answers for an assumed role.
+  They come and go during a run, so they are blanked by their names in its log records.
 """
 
 import logging
@@ -49,7 +49,7 @@ def blank_credentials_of_botocore() -> None:
 def mask_credentials_of(client: Any) -> None:
     """Have Airflow's task logs mask the secret key and the session token that a boto3 client signs with.
 
-    Airflow masks what is in its connections by itself, but not what comes from elsewhere: an assumed role, the environment.
+    Airflow masks what is in its connections by itself, but not what comes from an assumed role or the environment.
 
     Args:
         client: of boto3.
@@ -65,7 +65,7 @@ def mask_credentials_of(client: Any) -> None:
 
 
 def mask(*secrets: str | None) -> None:
-    """Have Airflow's task logs mask these values. Very short ones are not masked (``[logging] min_length_masked_secret``)."""
+    """Have Airflow's task logs mask these values; very short ones are not (``[logging] min_length_masked_secret``)."""
     for secret in filter(None, secrets):
         mask_secret(secret)
 

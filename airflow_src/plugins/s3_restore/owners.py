@@ -43,7 +43,7 @@ def _host() -> str:
 
 
 def _status_of(pid: int) -> list[str]:
-    """Fields of proc(5) from the third on: state, …; empty when there is no such process or the system does not tell."""
+    """Fields of proc(5) from the third on; empty when there is no such process or the system does not tell."""
     fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
     return fields if len(fields) > _START else []
 
@@ -55,7 +55,7 @@ def _start_of(pid: int) -> str:
 
 
 def _has_ended(fields: list[str]) -> bool:
-    """Whether a process is only waited for by its parent: its first thread has ended, and no other one may still write."""
+    """Whether a process only waits to be collected: its first thread has ended, and no other may still write."""
     return bool(fields) and fields[_STATE] in "ZX" and int(fields[_THREADS]) <= 1
 
 

@@ -51,6 +51,7 @@ class AirflowStack:
     Attributes:
         url: of the UI, such as `http://127.0.0.1:8080`.
         api: the REST API.
+        scheduler: runs the tasks too, as children of its own.
         command: path of that command.
     """
 
@@ -93,11 +94,8 @@ class AirflowStack:
             **variables,
         }
         self._environment = environment(self._settings)
-        self.processes = [
-            self._part("api-server"),
-            self._part("scheduler", "--skip-serve-logs"),
-            self._part("dag-processor"),
-        ]
+        self.scheduler = self._part("scheduler", "--skip-serve-logs")
+        self.processes = [self._part("api-server"), self.scheduler, self._part("dag-processor")]
 
     @property
     def is_migrated(self) -> bool:
@@ -131,6 +129,22 @@ class AirflowStack:
         """End all parts and remove the command with this run's secrets."""
         stop_all(self.processes)
         self.command.unlink(missing_ok=True)
+
+    def restart_scheduler(self, variables: Mapping[str, str] | None = None) -> None:
+        """Start the scheduler anew; where it still runs, it is stopped first, with the tasks that it runs.
+
+        Of one that was killed alone, its tasks go on.
+
+        Args:
+            variables: further environment variables, for scheduler and tasks, from now on.
+        """
+        if self.scheduler.is_running:
+            self.scheduler.stop()
+        self._environment |= variables or {}
+        self.processes.remove(self.scheduler)
+        self.scheduler = self._part("scheduler", "--skip-serve-logs")
+        self.processes.append(self.scheduler)
+        self.scheduler.start()
 
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the real `airflow` command; a call takes about 5 s."""

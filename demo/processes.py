@@ -100,6 +100,22 @@ class ChildProcess:
         """End it and everything it started: SIGTERM, then SIGKILL after `grace_seconds`. Repeating this is harmless."""
         stop_all([self], grace_seconds)
 
+    def kill(self, *, alone: bool = False) -> None:
+        """End it and everything it started at once, as when a machine fails: SIGKILL, with no warning before.
+
+        Args:
+            alone: what it started lives on, as when only this process fails; `stop` still ends that.
+        """
+        if alone:
+            if self._popen is not None:
+                self._popen.kill()
+                self._popen.wait()
+            return
+        for process in self._family():
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        self._reap()
+
     def _signal_group(self, number: signal.Signals) -> None:
         if self._popen is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):

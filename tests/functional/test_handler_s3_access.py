@@ -1,15 +1,12 @@
-"""How S3 is asked: where, with which rights, what is said when it refuses, and that no log shows a credential."""
+"""How S3 is asked: where, with which rights, and what is said when it refuses. Credentials: test_security.py."""
 
-import logging
 import socket
 
 import pytest
 
-from common.callbacks import on_failure_callback
 from tests.functional.conftest import SECRET_KEY, Kraken
 from tests.support.raw_files import MIB, raw_bytes
 from tests.support.s3_stand_in import S3StandIn
-from tests.support.webhook_receiver import WebhookReceiver
 
 ID = "20250115_sample.raw"
 SMALL = raw_bytes(100_000, "small")
@@ -240,37 +237,3 @@ def test_region_comes_from_the_settings(kraken: Kraken):
     kraken.download(ID)
     assert seen
     assert all("/eu-west-3/s3/aws4_request" in signed for signed in seen)
-
-
-def test_no_credential_in_any_log(kraken: Kraken, caplog: pytest.LogCaptureFixture, capfd, monkeypatch):
-    """With everything at DEBUG, botocore and pymongo too; a run that succeeds, ones that fail, and the callback."""
-    caplog.set_level(logging.DEBUG)
-    for name in ("botocore", "boto3", "urllib3", "pymongo", "airflow"):
-        caplog.set_level(logging.DEBUG, logger=name)
-    said = []
-    with WebhookReceiver(status=500) as receiver:
-        hook = f"{receiver.url}/services/HOOKSECRET"
-        kraken.settings["general"]["notifications"]["ops_alerts_webhook_url"] = hook
-        kraken.write_yaml()
-        kraken.back_up({ID: SMALL, "large": PARTS}, part_mib=5)
-        kraken.validate(ID)
-        kraken.download(ID)
-        kraken.s3.delete(kraken.bucket, ID)
-        (kraken.destination / ID).unlink()
-        said.append(kraken.fail_to_download(ID))
-        kraken.s3.access_keys = {"ANOTHERKEY"}
-        said.append(kraken.fail_to_download(ID))
-        password = kraken.mongo.reader.password
-        wrong = "wrong-mongo-secret"
-        monkeypatch.setenv("MONGO_PASSWORD", wrong)
-        with pytest.raises(Exception) as caught:
-            kraken.validate(ID)
-        said.append(str(caught.value))
-        on_failure_callback({"exception": caught.value, "params": {"raw_file_id": ID}})
-    output = capfd.readouterr()
-    everything_said = "\n".join(
-        [caplog.text, output.out, output.err, *said, *(path.read_text() for path in kraken.reports)]
-    )
-    assert "botocore" in caplog.text
-    for secret in (SECRET_KEY, password, wrong, "HOOKSECRET"):
-        assert secret not in everything_said, secret

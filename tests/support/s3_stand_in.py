@@ -122,6 +122,7 @@ class S3StandIn(TcpServer):
         self._buckets: dict[str, dict[str, list[StoredObject]]] = {}
         self._restores: dict[tuple[str, str, str | None], str] = {}
         self._denied: list[tuple[str, re.Pattern[str] | None]] = []
+        self._allows: Callable[[str, str, str], bool] | None = None
         self._requests: list[RecordedRequest] = []
         self._versions = 0
         self._state = threading.RLock()
@@ -206,10 +207,16 @@ class S3StandIn(TcpServer):
         with self._state:
             self._denied.append((action, re.compile(key) if key else None))
 
+    def obey(self, allows: Callable[[str, str, str], bool]) -> None:
+        """Answer 403 AccessDenied to whatever `allows(action, bucket, key)` does not allow, as an IAM policy does."""
+        with self._state:
+            self._allows = allows
+
     def allow_all(self) -> None:
-        """Undo every `deny`."""
+        """Undo every `deny` and `obey`."""
         with self._state:
             self._denied.clear()
+            self._allows = None
 
     def finish_restore(self, bucket: str, key: str, version_id: str | None = None) -> None:
         """The archived object can be read from now on (`ongoing-request="false"`)."""
@@ -344,11 +351,13 @@ class S3StandIn(TcpServer):
             text = "The AWS Access Key Id you provided does not exist in our records."
             raise S3Error(403, "InvalidAccessKeyId", text, AWSAccessKeyId=found[1])
 
-    def _is_denied(self, action: str, key: str) -> bool:
+    def _is_denied(self, action: str, bucket: str, key: str) -> bool:
+        if self._allows and not self._allows(action, bucket, key):
+            return True
         return any(action == other and (not like or like.search(key)) for other, like in self._denied)
 
     def _check_permissions(self, request: RecordedRequest) -> None:
-        if any(self._is_denied(action, request.key) for action in request.iam_actions):
+        if any(self._is_denied(action, request.bucket, request.key) for action in request.iam_actions):
             raise S3Error(403)
 
     def _store(self, stored: StoredObject) -> StoredObject:
@@ -371,7 +380,7 @@ class S3StandIn(TcpServer):
                 raise S3Error(405, headers=[("x-amz-delete-marker", "true")])
             return found
         if not versions or versions[-1].is_delete_marker:
-            if self._is_denied("s3:ListBucket", key):
+            if self._is_denied("s3:ListBucket", bucket, key):
                 raise S3Error(403)
             marker = [("x-amz-delete-marker", "true")] if versions else []
             raise S3Error(404, headers=marker, Key=key)

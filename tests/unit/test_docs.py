@@ -26,6 +26,7 @@ DOCUMENTS = [
         "README.md",
         "CLAUDE.md",
         "CHANGELOG.md",
+        "SECURITY.md",
         "design_docs/S3_DOWNLOAD_FEATURE.md",
         "design_docs/S3_BACKUP_DESIGN.md",
         "benchmarks/README.md",
@@ -226,7 +227,10 @@ def test_settings_table_has_every_setting_with_its_default() -> None:
             assert shown == "2 for each core, from 4 to 16"
         else:
             value = getattr(defaults, name)
-            assert shown == (f"{value:g}" if isinstance(value, (int, float)) else f"`{value}`"), name
+            if isinstance(value, bool):
+                assert shown == str(value).lower(), name
+            else:
+                assert shown == (f"{value:g}" if isinstance(value, (int, float)) else f"`{value}`"), name
 
 
 def test_other_tables_of_settings_name_what_the_code_reads() -> None:

@@ -42,10 +42,18 @@ def test_appending_keeps_what_is_there(path):
     assert read_journal(path, HEADER) == {**WRITTEN, 1: [Checkpoint(7, MD5_A)]}
 
 
-def test_a_header_begins_anew(path):
-    write(path)
-    Journal(path, HEADER).close()
-    assert read_journal(path, HEADER) == {}
+def test_a_new_journal_is_never_made_of_what_is_there(path, tmp_path):
+    """A hard link that somebody put there would be written to, a FIFO waited on."""
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"precious")
+    path.hardlink_to(precious)
+    with pytest.raises(FileExistsError):
+        Journal(path, HEADER)
+    assert precious.read_bytes() == b"precious"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(FileExistsError):
+        Journal(path, HEADER)
 
 
 def test_checkpoints_are_in_rising_order_whatever_the_file_says(path):
@@ -150,8 +158,10 @@ def test_links_are_not_followed(path, tmp_path):
     write(other)
     path.symlink_to(other)
     assert read_journal(path, HEADER) is None
-    with pytest.raises(OSError, match="symbolic links"):
+    with pytest.raises(FileExistsError):
         Journal(path, HEADER)
+    with pytest.raises(OSError, match="symbolic links"):
+        Journal(path, None)
     assert read_journal(other, HEADER) == WRITTEN
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,33 @@ def test_another_process_of_this_host_sees_ours_alive():
     )
     owners.release(token)
     assert said.stdout.strip() == "False"
+
+
+def test_owner_that_nobody_has_waited_for_is_dead():
+    """Seen with Airflow: the next attempt begins before the supervisor has collected the one that was killed."""
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    token = token_of(child.pid, start_of(child.pid))
+    assert not is_dead(token)
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # waits, and leaves it as it is
+    assert owners._status_of(child.pid)[0] == "Z"
+    assert is_dead(token, silent_for_s=0)
+    child.communicate()
+
+
+def test_owner_whose_first_thread_has_ended_may_still_write_with_another():
+    ends_its_first_thread = (
+        "import ctypes, os, threading; threading.Thread(target=input).start(); print(flush=True); "
+        "ctypes.CDLL(None).syscall({'x86_64': 60, 'aarch64': 93}[os.uname().machine], 0)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", ends_its_first_thread], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        token = token_of(child.pid, start_of(child.pid))
+        child.stdout.readline()
+        deadline = time.monotonic() + 10
+        while owners._status_of(child.pid)[0] != "Z":
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert not is_dead(token)
+        child.kill()

@@ -19,6 +19,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from common.constants import DagContext, DagParams
 from common.restore_metrics import count_restore
+from common.secrets_in_logs import mask
 from impl.patient_operator import NotReadyYetError
 from impl.s3_utils import get_s3_client, reconstruct_s3_paths, split_s3_upload_path
 from impl.termination import sigterm_raises
@@ -301,6 +302,7 @@ def _find_raw_file(raw_file_id: str) -> RawFile:
         AirflowFailException: if there is none, or something is missing in it.
 
     """
+    mask(os.environ.get("MONGO_PASSWORD"))
     raw_file = get_raw_file(raw_file_id)
     if raw_file is None:
         raise AirflowFailException(f"RawFile not found: {raw_file_id!r}. Check the id; it includes the extension")

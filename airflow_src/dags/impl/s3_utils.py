@@ -9,6 +9,7 @@ from typing import Any
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, HTTPClientError
 
+from common.secrets_in_logs import blank_credentials_of_botocore, mask_credentials_of, without_secrets
 from s3_restore.local_files import LocalFiles
 from s3_restore.s3_object_store import client_config
 from s3_restore.settings import RestoreSettings
@@ -36,15 +37,18 @@ def get_s3_client(region: str, aws_conn_id: str = "aws_default", *, settings: Re
 
     settings = settings or RestoreSettings()
     config = client_config(settings.max_concurrency, settings.stall_timeout_s)
+    blank_credentials_of_botocore()
     try:
         hook = S3Hook(aws_conn_id=aws_conn_id, region_name=region)
         of_connection = hook.conn_config.botocore_config
-        return hook.get_client_type(config=of_connection.merge(config) if of_connection else config)
+        client = hook.get_client_type(config=of_connection.merge(config) if of_connection else config)
+        mask_credentials_of(client)
     except HTTPClientError:
         raise
     except (BotoCoreError, ValueError, TypeError, AttributeError) as error:
-        said = f"{' '.join(str(error).split())} ({type(error).__name__})"
+        said = f"{' '.join(without_secrets(str(error)).split())} ({type(error).__name__})"
         raise ValueError(f"Airflow connection {aws_conn_id!r} cannot be used: {said}") from None
+    return client
 
 
 def get_transfer_config(chunk_size_mb: int) -> TransferConfig:

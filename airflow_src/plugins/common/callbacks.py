@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.constants import DagContext, DagParams
+from common.secrets_in_logs import mask, without_secrets
 from shared.yamlsettings import SettingsError, get_ops_alerts_webhook_url
 
 _TIMEOUT_S = 3  # a task that is being terminated has five seconds in all
@@ -35,7 +36,8 @@ def notify(text: str) -> None:
     try:
         url = get_ops_alerts_webhook_url()
         if url:
-            _post(url, text)
+            mask(url)
+            _post(url, without_secrets(text))
     except SettingsError as error:
         logging.warning("No notification was posted: %s", error)
     except Exception as error:  # noqa: BLE001 (whatever a webhook does must not hide the failure)

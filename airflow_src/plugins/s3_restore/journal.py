@@ -54,14 +54,15 @@ class Journal:
     """Appends checkpoints; safe to use from several threads."""
 
     def __init__(self, path: Path, header: JournalHeader | None) -> None:
-        """Open for appending; with a header: begin anew.
+        """Open for appending; with a header: create it.
 
         Raises:
-            OSError: if it cannot be written.
+            OSError: if it cannot be written, or is there although it should be created.
 
         """
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._fd = os.open(path, flags | (os.O_TRUNC if header else 0), 0o666)
+        # A new one is never made of what is there: that may be a FIFO, or a hard link to another file.
+        self._fd = os.open(path, flags | (os.O_EXCL if header else 0), 0o666)
         self._lock = threading.Lock()
         if header:
             self._append({"format": _FORMAT, **asdict(header)})

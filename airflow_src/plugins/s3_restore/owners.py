@@ -18,6 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 
 _TOKEN = re.compile(r"(?P<host>[0-9a-f]{8})-(?P<pid>\d{1,10})-(?P<start>\d{1,20})-(?P<count>\d{1,10})")
+_STATE, _THREADS, _START = 0, 17, 19  # where they are in ``_status_of``
 _count = itertools.count(1)
 _active: set[str] = set()
 _lock = threading.Lock()
@@ -41,10 +42,21 @@ def _host() -> str:
     return hashlib.sha256(identity.encode()).hexdigest()[:8]
 
 
-def _start_of(pid: int) -> str:
-    """Start time of a process in clock ticks since boot; empty when there is none or the system does not tell."""
+def _status_of(pid: int) -> list[str]:
+    """Fields of proc(5) from the third on; empty when there is no such process or the system does not tell."""
     fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    return fields[19] if len(fields) > 19 else ""  # noqa: PLR2004 (field 22 of proc(5), counted after the name)
+    return fields if len(fields) > _START else []
+
+
+def _start_of(pid: int) -> str:
+    """Start time of a process in clock ticks since boot; empty when it is not known."""
+    fields = _status_of(pid)
+    return fields[_START] if fields else ""
+
+
+def _has_ended(fields: list[str]) -> bool:
+    """Whether a process only waits to be collected: its first thread has ended, and no other may still write."""
+    return bool(fields) and fields[_STATE] in "ZX" and int(fields[_THREADS]) <= 1
 
 
 @lru_cache(maxsize=1)
@@ -94,5 +106,5 @@ def is_dead(token: str, silent_for_s: float, stale_after_s: float) -> bool:
         return True
     except (PermissionError, OverflowError):
         pass
-    start = _start_of(pid)
-    return bool(start) and start != match["start"]
+    fields = _status_of(pid)
+    return bool(fields) and (fields[_START] != match["start"] or _has_ended(fields))

@@ -131,4 +131,8 @@ def get_ops_alerts_webhook_url() -> str:
         SettingsError: if the settings cannot be read.
 
     """
-    return str(get_setting("general.notifications.ops_alerts_webhook_url", str, default="") or "")
+    key = "general.notifications.ops_alerts_webhook_url"
+    url = get_setting(key, object, default="")
+    if not isinstance(url, str):  # without the value, as other settings have it: whoever knows the URL can post there
+        raise SettingsError(f"Settings file {settings_path()}: key {key!r}: expected str, got {type(url).__name__}")
+    return url

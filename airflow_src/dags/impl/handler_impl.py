@@ -355,7 +355,7 @@ def _make_destination(output: Path, project_id: str) -> Path:
     destination = output / project_id
     try:
         destination.mkdir(exist_ok=True)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise DestinationGoneError(f"Output location missing: {output} (is it mounted on this worker?)") from None
     except FileExistsError:
         raise AirflowFailException(f"Destination {destination} is no folder") from None

@@ -28,6 +28,7 @@ DOCUMENTS = [
         "CHANGELOG.md",
         "design_docs/S3_DOWNLOAD_FEATURE.md",
         "design_docs/S3_BACKUP_DESIGN.md",
+        "design_docs/TESTED_RULES.md",
         "benchmarks/README.md",
     )
 ]

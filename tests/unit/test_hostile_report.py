@@ -48,7 +48,7 @@ def unescaped(text: str) -> str:
     short = {"\\\\": "\\", "\\n": "\n", "\\r": "\r", "\\t": "\t"}
     return re.sub(
         r"\\(?:[\\nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})",
-        lambda found: short.get(found[0]) or chr(int(found[0][2:], 16)),
+        lambda found: short.get(found[0]) or found[0].encode().decode("unicode_escape"),
         text,
     )
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
-
 _MOST = {"max_concurrency": 1000, "request_attempts": 1000}  # each connection has a thread
 _MOST_SECONDS = 1_000_000  # eleven days; what clocks and sockets take is not much more
 _LARGEST_SHOWN = 10**18

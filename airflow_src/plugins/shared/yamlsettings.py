@@ -47,8 +47,8 @@ def _settings() -> tuple[Mapping[str, Any], Path]:
         raise SettingsError(f"Settings file {path} is no valid YAML: too many levels") from None
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # The parser's own slips, such as for the date 2025-99-99. Without their text, as above.
-        said = f"a value that cannot be read ({type(error).__name__})"
-        raise SettingsError(f"Settings file {path} is no valid YAML: {said}") from None
+        kind = type(error).__name__
+        raise SettingsError(f"Settings file {path} is no valid YAML: a value cannot be read ({kind})") from None
     if not isinstance(loaded, dict):
         raise SettingsError(f"Settings file {path}: expected keys and values, got {type(loaded).__name__}")
     return loaded, path

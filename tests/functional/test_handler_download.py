@@ -183,7 +183,7 @@ def test_a7_summary_is_the_xcom_of_a_failed_run_too(kraken: Kraken):
 
 def test_bucket_does_not_exist_fails_every_file(kraken: Kraken):
     """Plan 4.1: S3 bucket doesn't exist."""
-    files = {"s.d/a": b"a", "s.d/b": DATA}
+    files = {"s.d/b": DATA, **{f"s.d/{number}": b"more files than connections" for number in range(18)}}
     kraken.store("s.d", file_info=file_info(files), s3_upload_path="s3://no-such-bucket/p/")
     kraken.validate("s.d")
     kraken.fail_to_download("s.d")

@@ -16,13 +16,13 @@ _MEMORY = Path("/dev/shm")  # a file system in memory: hundreds of fsyncs on a d
 _ROOM_BYTES = 1024 * MIB
 
 
-def _folder_for_files(tmp_path: Path) -> Path:
+def folder_for_files(tmp_path: Path) -> Path:
     in_memory = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM_BYTES
     return Path(tempfile.mkdtemp(prefix="engine-tests-", dir=_MEMORY if in_memory else tmp_path))
 
 
 def _stand(tmp_path: Path, *, versioning: bool) -> Iterator[Stand]:
-    folder = _folder_for_files(tmp_path)
+    folder = folder_for_files(tmp_path)
     destination = folder / "output" / "PRID001"
     destination.mkdir(parents=True)
     try:

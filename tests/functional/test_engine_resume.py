@@ -243,7 +243,7 @@ def test_our_idea_of_a_leftover_is_the_engines(stand: Stand) -> None:
 
 @pytest.mark.parametrize("form", ["H1", "H2"])
 def test_forged_journal_whose_digests_match_wrong_bytes_heals_itself(stand: Stand, form: str) -> None:
-    """What it claims holds for the bytes on disk, so only the proof of the whole can tell; then all is fetched."""
+    """W3: What it claims holds for the bytes on disk, so only the proof of the whole can tell; then all is fetched."""
     stand.put("a.raw", PARTS, form, part_mib=5)
     forged = wrong(PARTS, 6 * MIB)
     if form == "H2":

@@ -43,6 +43,7 @@ def put_on_disk(kraken: Kraken, path: str, data: bytes) -> Path:
 
 
 def test_download_raw_file_from_s3_new_file(kraken: Kraken):
+    """Plan 4.1: All succeed."""
     kraken.back_up({ID: DATA})
     result = kraken.download(ID)
     assert (kraken.destination / ID).read_bytes() == DATA
@@ -91,6 +92,7 @@ def test_download_raw_file_from_s3_skip_existing(kraken: Kraken):
     ],
 )
 def test_download_raw_file_from_s3_self_healing(kraken: Kraken, wrong: bytes):
+    """Plan 4.1: Local file corrupted."""
     kraken.back_up({ID: DATA})
     put_on_disk(kraken, ID, wrong)
     result = kraken.download(ID)
@@ -137,7 +139,10 @@ def test_download_raw_file_from_s3_multi_file(kraken: Kraken, s3_server: S3Serve
 
 
 def test_download_raw_file_from_s3_partial_failure(kraken: Kraken):
-    """Every kind of file at once: one that fails holds up no other, and the report tells each."""
+    """Plan 4.1: Some files fail.
+
+    Every kind of file at once: one that fails holds up no other, and the report tells each.
+    """
     names = ("a_new", "b_lost", "c_right", "d_wrong", "e_damaged_in_s3")
     files = {f"s.d/{name}": raw_bytes(100_000, name) for name in names}
     kraken.back_up(files, "s.d")
@@ -177,7 +182,8 @@ def test_a7_summary_is_the_xcom_of_a_failed_run_too(kraken: Kraken):
 
 
 def test_bucket_does_not_exist_fails_every_file(kraken: Kraken):
-    files = {"s.d/a": b"a", "s.d/b": DATA}
+    """Plan 4.1: S3 bucket doesn't exist."""
+    files = {"s.d/b": DATA, **{f"s.d/{number}": b"more files than connections" for number in range(18)}}
     kraken.store("s.d", file_info=file_info(files), s3_upload_path="s3://no-such-bucket/p/")
     kraken.validate("s.d")
     kraken.fail_to_download("s.d")
@@ -190,6 +196,7 @@ def test_bucket_does_not_exist_fails_every_file(kraken: Kraken):
 
 
 def test_network_error_fails_that_file_and_the_others_go_on(kraken: Kraken):
+    """Plan 4.1: Network error during download."""
     files = {f"s.d/{name}": raw_bytes(200_000, name) for name in "abc"}
     kraken.back_up(files, "s.d")
     with FaultProxy(kraken.s3.url, [Rule(Status(500), key="s.d/b", times=None)]) as proxy:
@@ -216,6 +223,7 @@ def test_a4_a_passing_fault_is_retried_inside_the_task(kraken: Kraken, caplog):
 
 
 def test_hash_mismatch_after_download_deletes_and_fails(kraken: Kraken):
+    """Plan 4.1: Hash mismatch after download."""
     kraken.back_up({ID: DATA})
     kraken.s3.put(kraken.bucket, ID, bytes(len(DATA)))
     said = kraken.fail_to_download(ID)

@@ -24,17 +24,20 @@ def test_validate_s3_download_parameters_success(kraken: Kraken, caplog: pytest.
 
 @pytest.mark.parametrize("project_id", [None, ""])
 def test_validate_s3_download_parameters_no_project_id(kraken: Kraken, project_id):
+    """Plan 4.1: Missing project_id."""
     kraken.back_up({ID: DATA}, project_id=project_id)
     assert kraken.refuse(ID) == f"No project_id for {ID!r}: the destination cannot be determined"
 
 
 @pytest.mark.parametrize("s3_upload_path", [None, ""])
 def test_validate_s3_download_parameters_no_s3_backup(kraken: Kraken, s3_upload_path):
+    """Plan 4.1: No S3 backup."""
     kraken.back_up({ID: DATA}, s3_upload_path=s3_upload_path)
     assert kraken.refuse(ID) == f"No S3 backup for {ID!r}: s3_upload_path is empty"
 
 
 def test_raw_file_not_found(kraken: Kraken):
+    """Plan 4.1: RawFile not found."""
     assert kraken.refuse("no_such_file.raw").startswith("RawFile not found: 'no_such_file.raw'")
 
 
@@ -102,6 +105,7 @@ def test_output_location_missing(kraken: Kraken):
 
 
 def test_output_location_not_writable(kraken: Kraken, unprivileged):
+    """Plan 4.1: Output location not writable."""
     kraken.back_up({ID: DATA})
     kraken.output.chmod(0o555)
     assert unprivileged(lambda: kraken.refuse(ID)) == f"Output location not writable: {kraken.output}"

@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ import pytest
 from tests.chaos import child as chaos_child
 from tests.functional.conftest import Kraken
 from tests.support.fault_proxy import FaultProxy
-from tests.support.fault_rules import Rule, Throttle
+from tests.support.fault_rules import Rule, Stall, Throttle
 from tests.support.raw_files import MIB, raw_bytes
 from tests.support.s3_stand_in import S3StandIn
 
@@ -145,19 +145,24 @@ class Backup:
         kraken.settings["s3_download"] |= {"max_concurrency": 4, "stall_timeout_s": 60}
         kraken.write_yaml()
         kraken.connect_s3(proxy.url)
-        kraken.back_up(FILES, ID)
+        self.put(FILES)
+
+    def put(self, files: Mapping[str, bytes]) -> None:
+        """Back these files up instead of any others."""
+        self.files = files
+        self.kraken.back_up(files, ID)
 
     def begin(self, **options: Any) -> Task:
         self._tasks.append(Task(self._folder, **options))
         return self._tasks[-1]
 
     def lines(self) -> dict[str, str]:
-        return {path: self.kraken.line(path) for path in FILES}
+        return {path: self.kraken.line(path) for path in self.files}
 
     def right_files(self) -> set[str]:
         """Which files are in place; one that is there and not right fails the test (W1)."""
         right = set()
-        for path, data in FILES.items():
+        for path, data in self.files.items():
             file = self.kraken.destination / path
             if file.exists():
                 assert file.read_bytes() == data, f"W1: {path} holds other bytes"
@@ -200,7 +205,7 @@ def assert_report_proves(backup: Backup, why: str) -> None:
     right = backup.right_files()
     reported = {path for path, line in lines.items() if line.startswith("OK - ")}
     assert reported <= right
-    for path in FILES.keys() - reported:
+    for path in backup.files.keys() - reported:
         assert re.match(rf"FAILURE - Not (attempted|finished) \({re.escape(why)}", lines[path]), lines[path]
     assert any(line.startswith(f"FAILURE - Not attempted ({why}") for line in lines.values())
     assert re.search(
@@ -212,16 +217,17 @@ def assert_next_attempt_finishes(backup: Backup, *, resumed: bool) -> None:
     """W3: the next attempt restores everything, without fetching again what was fetched and proved."""
     backup.proxy.resume()
     backup.proxy.clear()
-    had = sum(len(FILES[path]) for path in backup.right_files())
+    had = sum(len(backup.files[path]) for path in backup.right_files())
     backup.kraken.s3.forget_requests()
     task = backup.begin()
     task.ended_after(time.monotonic())
     assert task.process.exitcode == 0, task.log
-    assert backup.right_files() == set(FILES)
-    assert backup.kraken.report.endswith("Total files: 203\nSuccessful: 203\nFailed: 0\nStatus: SUCCESS\n")
-    assert backup.kraken.others(*FILES) == [], "W5: no temporary file is left"
+    number = len(backup.files)
+    assert backup.right_files() == set(backup.files)
+    assert backup.kraken.report.endswith(f"Total files: {number}\nSuccessful: {number}\nFailed: 0\nStatus: SUCCESS\n")
+    assert backup.kraken.others(*backup.files) == [], "W5: no temporary file is left"
     fetched = backup.kraken.s3.bytes_sent()
-    total = sum(len(data) for data in FILES.values())
+    total = sum(len(data) for data in backup.files.values())
     if resumed:
         assert fetched <= total - had - MIB, "W3: what the first attempt had fetched was fetched again"
 
@@ -245,6 +251,32 @@ def test_sigterm_with_many_files_in_flight_gives_a_report_at_once(backup, nth_ge
     assert task.told.notes == [f"Report: {report}"]
     assert_report_proves(backup, "The task was terminated (SIGTERM)")
     assert_next_attempt_finishes(backup, resumed=False)
+
+
+def test_what_sigterm_left_of_a_large_file_is_resumed(backup):
+    """A5, W3: S3 stands still between the first checkpoint and the end, so that SIGTERM comes there on any machine."""
+    path = f"{ID}/large.bin"
+    backup.put({path: raw_bytes(48 * MIB, path), **{name: FILES[name] for name in list(SMALL)[:10]}})
+    backup.proxy.add(Rule(Stall(after=40 * MIB, in_object=True), key=path, times=None))
+    task = backup.begin()
+    folder = backup.kraken.destination / ID
+
+    def checkpoints() -> list[int]:
+        """Bytes from the start of the file that were noted as hashed and written."""
+        journals = [file.read_text() for file in folder.glob(".s3dl.*.journal")]
+        return [int(count) for text in journals for count in re.findall(r'"n": (\d+)', text)]
+
+    wait_for(checkpoints, task)
+    task.send(signal.SIGTERM)
+
+    kept = max(checkpoints())
+    assert 16 * MIB <= kept < 48 * MIB
+    assert backup.lines()[path] == (
+        "FAILURE - Not finished (The task was terminated (SIGTERM)); the next run goes on from here"
+    )
+    assert path not in backup.right_files()
+    assert_next_attempt_finishes(backup, resumed=True)
+    assert backup.kraken.s3.bytes_sent(path) == 48 * MIB - kept, "to the byte"
 
 
 def test_time_out_with_a_stalled_s3_gives_a_report_at_once(backup, nth_get):
@@ -379,7 +411,7 @@ def sigterm_handler(handler: Any) -> Iterator[None]:
         signal.signal(signal.SIGTERM, former)
 
 
-def wait_for(condition: Callable[[], bool], task: Task, timeout_s: float = 60) -> None:
+def wait_for(condition: Callable[[], object], task: Task, timeout_s: float = 60) -> None:
     """Look often until something has happened on disk; a task that ended before fails the test."""
     end = time.monotonic() + timeout_s
     while not condition():

@@ -56,7 +56,7 @@ def small_disk(stand: Stand) -> Iterator[Callable[[str], None]]:
 
 
 def test_disk_full_stops_the_run_and_leaves_room(stand: Stand, small_disk) -> None:
-    """The first file fits, the second does not: said so, the rest not attempted, nothing half-done left."""
+    """W5: The first file fits, the second does not: said so, the rest not attempted, nothing half-done left."""
     small_disk("size=8m")
     stand.put("a.raw", PARTS)
     stand.put("b.raw", JOURNALLED, part_mib=4)

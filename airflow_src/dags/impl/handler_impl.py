@@ -7,6 +7,7 @@ failed files). What may pass (MongoDB away, output gone) is an ordinary exceptio
 import itertools
 import logging
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from s3_restore.restore_plan import RestorePlan, look_ahead, missing_bytes
 from s3_restore.restorer import DestinationGoneError, Restorer
 from s3_restore.s3_object_store import S3ObjectStore
 from s3_restore.settings import RestoreSettings
-from s3_restore.status_report import ReportHeader, one_line, render_report, report_file_name
+from s3_restore.status_report import ReportHeader, one_line, path_in_line, render_report, report_file_name
 from shared.db.interface import get_raw_file
 from shared.db.models import RawFile, parse_file_info_item
 from shared.yamlsettings import (
@@ -47,6 +48,7 @@ from shared.yamlsettings import (
 
 _MB = 1024**2
 _DEFAULT_REGION = "eu-central-1"
+_NO_UNICODE = re.compile("[\ud800-\udfff]")  # JSON can carry it, a database cannot
 _UPLOAD_DONE = "upload_done"
 _MOST_TROUBLES = 20  # lines of a plan; the report will have them all
 _ARCHIVE_DAYS = 7  # how long S3 keeps an object readable that it brought back
@@ -86,7 +88,7 @@ class Planned:
             "files_archived": len(self.plan.archived),
             "files_in_trouble": len(self.plan.in_trouble),
             "troubles": [
-                f"{one_line(file.spec.relative_path)}: {one_line(file.trouble)}"
+                f"{path_in_line(file.spec.relative_path)}: {one_line(file.trouble)}"
                 for file in self.plan.in_trouble[:_MOST_TROUBLES]
             ],
             "s3_not_asked_because": self.plan.unasked_because,
@@ -288,7 +290,7 @@ def _one_clear_line() -> Iterator[None]:
 
 def _raw_file_id(context: dict[str, Any]) -> str:
     raw_file_id = (context.get(DagContext.PARAMS) or {}).get(DagParams.RAW_FILE_ID)
-    if not isinstance(raw_file_id, str) or not raw_file_id:
+    if not isinstance(raw_file_id, str) or not raw_file_id or _NO_UNICODE.search(raw_file_id):
         raise AirflowFailException(
             f"Parameter {DagParams.RAW_FILE_ID!r}: expected the id of a raw file, got {raw_file_id!r}"
         )
@@ -355,7 +357,7 @@ def _make_destination(output: Path, project_id: str) -> Path:
     destination = output / project_id
     try:
         destination.mkdir(exist_ok=True)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise DestinationGoneError(f"Output location missing: {output} (is it mounted on this worker?)") from None
     except FileExistsError:
         raise AirflowFailException(f"Destination {destination} is no folder") from None
@@ -397,7 +399,7 @@ def _report(raw_file: RawFile, destination: Path, include: str, summary: Restore
 
 def _xcom(summary: RestoreSummary, report_path: Path | None) -> dict[str, Any]:
     first = next((outcome for outcome in summary.outcomes if not outcome.ok), None)
-    failure = {"first_failure": f"{one_line(first.relative_path)}: {one_line(first.reason)}"} if first else {}
+    failure = {"first_failure": f"{path_in_line(first.relative_path)}: {one_line(first.reason)}"} if first else {}
     return {
         **failure,
         "status": summary.status.value,

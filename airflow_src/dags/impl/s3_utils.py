@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, HTTPClientError
@@ -34,6 +35,7 @@ def get_s3_client(region: str, aws_conn_id: str = "aws_default", *, settings: Re
     """
     # Here and not above: the provider takes a second to import, and the DAG file is parsed every few.
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook  # noqa: PLC0415
+    from airflow.providers.common.compat.sdk import AirflowException  # noqa: PLC0415
 
     settings = settings or RestoreSettings()
     config = client_config(settings.max_concurrency, settings.stall_timeout_s)
@@ -43,12 +45,25 @@ def get_s3_client(region: str, aws_conn_id: str = "aws_default", *, settings: Re
         of_connection = hook.conn_config.botocore_config
         client = hook.get_client_type(config=of_connection.merge(config) if of_connection else config)
         mask_credentials_of(client)
+        _check_endpoint(client.meta.endpoint_url)
     except HTTPClientError:
         raise
-    except (BotoCoreError, ValueError, TypeError, AttributeError) as error:
+    except (BotoCoreError, AirflowException, ValueError, TypeError, AttributeError, LookupError, RuntimeError) as error:
         said = f"{' '.join(without_secrets(str(error)).split())} ({type(error).__name__})"
         raise ValueError(f"Airflow connection {aws_conn_id!r} cannot be used: {said}") from None
     return client
+
+
+def _check_endpoint(url: str) -> None:
+    """Refuse what botocore lets pass until the first request.
+
+    Raises:
+        ValueError: if it is no address of a web server.
+
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:  # a wrong port raises by itself
+        raise ValueError(f"Invalid endpoint: {url}: expected https://host or http://host:port")
 
 
 def get_transfer_config(chunk_size_mb: int) -> TransferConfig:
@@ -131,7 +146,8 @@ def split_s3_upload_path(s3_upload_path: str) -> tuple[str, str]:
     if text.lower().startswith("s3://"):
         text = text[len("s3://") :]
     components = [component for component in text.split("/") if component]
-    if not components or (components[0].lower() == "s3:" and len(components) == 1):
+    # With a colon it is another scheme, or an ARN, for which botocore would ask another host than the connection's.
+    if not components or ":" in components[0]:
         raise ValueError(f"s3_upload_path: expected 's3://bucket/prefix/' or 'bucket', got {s3_upload_path!r}")
     return components[0], "/".join(components[1:])
 

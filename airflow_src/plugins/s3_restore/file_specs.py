@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -9,6 +10,9 @@ from fnmatch import fnmatchcase
 from s3_restore.expected_hash import ExpectedHash
 
 REPORT_PREFIX = "_download_status_"
+TEMPORARY_NAME = re.compile(r"\.s3dl\.(?P<digest>[0-9a-f]{12})\.(?P<owner>[0-9a-f-]+)\.(?P<kind>part|journal)")
+"""What temporary files are called (see ``local_files``). A file of that name would be tidied away as a leftover."""
+_MAX_NAME_BYTES = 255  # of most file systems
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ def why_unsafe(relative_path: object) -> str | None:  # noqa: PLR0911 (one line 
         return "has '..'"
     if "" in components or "." in components:
         return "has an empty or '.' component"
+    if TEMPORARY_NAME.fullmatch(components[-1]):
+        return "has the name of a temporary file of ours"
     try:
         relative_path.encode()
     except UnicodeEncodeError:
@@ -72,6 +78,8 @@ def why_not_one_component(name: object) -> str | None:
         return "has a '/'"
     if not str(name).isprintable():
         return "has a control character"
+    if len(str(name).encode()) > _MAX_NAME_BYTES:
+        return "is too long"
     return None
 
 

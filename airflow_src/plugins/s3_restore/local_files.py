@@ -18,7 +18,6 @@ import hashlib
 import itertools
 import logging
 import os
-import re
 import stat
 import threading
 import time
@@ -28,12 +27,12 @@ from pathlib import Path
 from typing import Self
 
 from s3_restore import owners
+from s3_restore.file_specs import TEMPORARY_NAME
 
 TEMPORARY_PREFIX = ".s3dl."
 ASIDE_SUFFIX = ".corrupted"
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
-_TEMPORARY = re.compile(r"\.s3dl\.(?P<digest>[0-9a-f]{12})\.(?P<owner>[0-9a-f-]+)\.(?P<kind>part|journal)")
 _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 _NO_PREALLOCATION = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODEV, errno.EPERM)
 _MAX_NAME_BYTES = 255
@@ -353,7 +352,7 @@ class LocalFiles:
         now = time.time()
         dead = []
         for name in names:
-            match = _TEMPORARY.fullmatch(name)
+            match = TEMPORARY_NAME.fullmatch(name)
             silent_for_s = now - max(
                 (_mtime(folder / name), _mtime((folder / name).with_suffix(".journal"))), default=0.0
             )
@@ -554,7 +553,7 @@ def _temporary_names(folder: Path) -> dict[str, list[str]]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                match = _TEMPORARY.fullmatch(entry.name)
+                match = TEMPORARY_NAME.fullmatch(entry.name)
                 if match and entry.is_file(follow_symlinks=False):
                     found.setdefault(match["digest"], []).append(entry.name)
     except FileNotFoundError:
@@ -577,7 +576,7 @@ def _aside_path(path: Path, number: int) -> Path:
 
 
 def _owner_of(temporary: Path) -> str:
-    match = _TEMPORARY.fullmatch(temporary.name)
+    match = TEMPORARY_NAME.fullmatch(temporary.name)
     return match["owner"] if match else ""
 
 

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import os
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+
+_MOST = {"max_concurrency": 1000, "request_attempts": 1000}  # each connection has a thread
+_MOST_SECONDS = 1_000_000  # eleven days; what clocks and sockets take is not much more
+_LARGEST_SHOWN = 10**18
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 2  # a few aliases of YAML make lists of lists that are endless when written out
+_SHORT.maxstring = 100
 
 
 class Verify(StrEnum):
@@ -56,25 +64,35 @@ class RestoreSettings:
 
         """
         known = {each.name: each for each in fields(cls)}
-        unknown = sorted(set(mapping) - set(known))
+        unknown = sorted(set(mapping) - set(known), key=str)
         if unknown:
-            raise ValueError(f"unknown setting {unknown[0]!r}; known are {', '.join(known)}")
+            raise ValueError(f"unknown setting {shown(unknown[0])}; known are {', '.join(known)}")
         return cls(**{name: _read(name, value) for name, value in mapping.items()})  # type: ignore[arg-type]
+
+
+def shown(value: object) -> str:
+    """Show a wrong value in one line that has an end, whatever it is."""
+    if isinstance(value, int) and abs(value) > _LARGEST_SHOWN:
+        return "a number of many digits"
+    return _SHORT.repr(value)
 
 
 def _read(name: str, value: object) -> object:
     if name == "verify":
-        try:
-            return Verify(str(value))
-        except ValueError:
-            raise ValueError(f"verify: expected one of {[each.value for each in Verify]}, got {value!r}") from None
+        known = {each.value: each for each in Verify}
+        if isinstance(value, str) and value in known:
+            return known[value]
+        raise ValueError(f"verify: expected one of {list(known)}, got {shown(value)}")
     if name == "restore_archived":
         if isinstance(value, bool):
             return value
-        raise ValueError(f"restore_archived: expected true or false, got {value!r}")
+        raise ValueError(f"restore_archived: expected true or false, got {shown(value)}")
     whole = name in ("max_concurrency", "request_attempts")
     good_type = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
     if not good_type or not 0 < value < float("inf"):  # type: ignore[operator]
         kind = "a whole number" if whole else "a number"
-        raise ValueError(f"{name}: expected {kind} above 0, got {value!r}")
+        raise ValueError(f"{name}: expected {kind} above 0, got {shown(value)}")
+    most = _MOST.get(name, _MOST_SECONDS)
+    if value > most:  # type: ignore[operator]
+        raise ValueError(f"{name}: expected at most {most}, got {shown(value)}")
     return value

@@ -53,6 +53,11 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() and c != "\\" else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def path_in_line(relative_path: str) -> str:
+    """Escape a path so that the first ``": "`` of a line ends it: ``a.raw: OK`` may be the name of a file."""
+    return one_line(relative_path).replace(": ", "\\x3a ")
+
+
 def message(outcome: FileOutcome) -> str:
     """Say what happened to one file, as after the colon in its line (R2)."""
     size = f"{outcome.size / _MB:.1f} MB"
@@ -84,7 +89,7 @@ def render_report(header: ReportHeader, summary: RestoreSummary) -> str:
         "Files:",
         "------",
         *(
-            f"{one_line(outcome.relative_path)}: {message(outcome)}"
+            f"{path_in_line(outcome.relative_path)}: {message(outcome)}"
             for outcome in sorted(summary.outcomes, key=lambda outcome: outcome.relative_path)
         ),
         "",

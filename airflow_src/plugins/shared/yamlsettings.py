@@ -1,12 +1,16 @@
 """The YAML settings of the deployment (data_contract.md, "YAML settings")."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from s3_restore.settings import shown
+
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 _ENVS_FOLDER = Path(__file__).resolve().parents[2] / "envs"
 
 
@@ -39,6 +43,12 @@ def _settings() -> tuple[Mapping[str, Any], Path]:
         raise SettingsError(f"Settings file {path} is no valid YAML: no UTF-8 at byte {error.start}") from None
     except yaml.YAMLError as error:
         raise SettingsError(f"Settings file {path} is no valid YAML: {_what_and_where(error)}") from None
+    except RecursionError:
+        raise SettingsError(f"Settings file {path} is no valid YAML: too many levels") from None
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # The parser's own slips, such as for the date 2025-99-99. Without their text, as above.
+        kind = type(error).__name__
+        raise SettingsError(f"Settings file {path} is no valid YAML: a value cannot be read ({kind})") from None
     if not isinstance(loaded, dict):
         raise SettingsError(f"Settings file {path}: expected keys and values, got {type(loaded).__name__}")
     return loaded, path
@@ -70,9 +80,16 @@ def get_setting(dotted_key: str, kind: type, default: Any = ...) -> Any:
     if default is not ... and value in (None, ""):
         return default
     if not isinstance(value, kind) or (kind is str and not value):
-        got = "nothing" if value is None else f"{type(value).__name__} {value!r}"
-        raise SettingsError(f"Settings file {path}: key {dotted_key!r}: expected {kind.__name__}, got {got}")
+        raise SettingsError(f"Settings file {path}: key {dotted_key!r}: expected {kind.__name__}, got {_got(value)}")
     return value
+
+
+def _got(value: object) -> str:
+    """Describe a wrong value. What lists and the like hold is not shown: it may be a secret, and this goes to a log."""
+    if value is None:
+        return "nothing"
+    name = type(value).__name__
+    return name if isinstance(value, (dict, list, set, tuple)) else f"{name} {shown(value)}"
 
 
 def get_path(location: str) -> Path:
@@ -84,7 +101,7 @@ def get_path(location: str) -> Path:
     """
     key = f"locations.{location}.absolute_path"
     path = Path(get_setting(key, str))
-    if not path.is_absolute():
+    if not path.is_absolute() or _CONTROL_CHARACTER.search(str(path)):
         raise SettingsError(
             f"Settings file {settings_path()}: key {key!r}: expected an absolute path, got {str(path)!r}"
         )

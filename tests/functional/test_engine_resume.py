@@ -394,7 +394,7 @@ def test_leftover_that_is_a_symbolic_link_is_not_followed(stand: Stand, tmp_path
 
 @pytest.mark.parametrize("form", ["H1", "H2"])
 def test_failed_file_is_resumed_by_the_next_run(stand: Stand, form: str) -> None:
-    """S3 goes away for good after 18 MiB: the failing run leaves a resumable temporary file."""
+    """W3: S3 goes away for good after 18 MiB: the failing run leaves a resumable temporary file."""
     stand.put("a.raw", raw_bytes(40 * MIB, "fails"), form, part_mib=20)
     stand.proxy.add(
         Rule(Cut(after=18 * MIB), method="GET", range_start=0), Rule(Status(503), method="GET", nth=2, times=None)

@@ -121,13 +121,14 @@ def read_report(world: World, name: str, entry: Entry) -> tuple[Report, list[str
 
 
 def escaped(path: str) -> str:
-    """How a path must read in one line that nobody can forge."""
-    return "".join(
+    """How a path must read in one line that nobody can forge: the first colon with a space after it ends it."""
+    printable = "".join(
         character
         if character.isprintable() and character != "\\"
         else character.encode("unicode_escape").decode("ascii")
         for character in path
     )
+    return printable.replace(": ", r"\x3a ")
 
 
 def _check_final_paths(world: World, before: Snapshot, after: Snapshot) -> Iterator[str]:

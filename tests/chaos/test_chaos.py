@@ -14,6 +14,7 @@ ONCE_FAILED = {
     4000024: "a leftover that could not be removed failed the file and kept another one open",
     4000041: "a process killed while it wrote its report left a temporary file for good",
     4000182: "W2: a second version set aside was not found again",
+    11000078: "a wrong part size from S3 made a right file look corrupted",
 }
 STEADY = range(9_000_000, 9_000_010)
 

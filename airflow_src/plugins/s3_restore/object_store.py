@@ -129,8 +129,19 @@ class ObjectStore(Protocol):
 
         """
 
-    def part_size(self, bucket: str, key: str, version: ObjectVersion | None) -> int | None:
-        """Bytes of the object's first part, None when it has no parts or the store does not tell."""
+    def part_size(self, bucket: str, key: str, version: ObjectVersion | None, size: int) -> int | None:
+        """Bytes of the object's first part, None when it has no parts or the store does not tell.
+
+        Args:
+            bucket: of the object.
+            key: of the object.
+            version: of the object; None for the newest.
+            size: bytes of the whole, which the parts must add up to.
+
+        Raises:
+            TransientStoreError: when they do not.
+
+        """
 
     def part_checksums(self, bucket: str, key: str, version: ObjectVersion) -> Sequence[PartChecksum]:
         """Checksums of the object's parts in order; empty when the store does not tell them.

@@ -356,7 +356,7 @@ class Restorer:
 
         def hint() -> int | None:
             try:
-                return self._transfer.ask(partial(self._store.part_size, spec.bucket, spec.key, version))
+                return self._transfer.ask(partial(self._store.part_size, spec.bucket, spec.key, version, size))
             except ObjectStoreError:
                 return None
 
@@ -440,7 +440,7 @@ class Restorer:
         """Cut the file as its hash wants it: by parts where it can be, else as a whole."""
         hint = None
         if expected.number_of_parts and not expected.part_size:
-            hint = self._transfer.ask(partial(self._store.part_size, spec.bucket, spec.key, version))
+            hint = self._transfer.ask(partial(self._store.part_size, spec.bucket, spec.key, version, size))
         fitting = expected.part_sizes_that_fit(size, hint)
         if fitting:
             return PartLayout(size, fitting[0])

@@ -150,15 +150,28 @@ class S3ObjectStore:
         finally:
             stream.close()
 
-    def part_size(self, bucket: str, key: str, version: ObjectVersion | None) -> int | None:
-        """Bytes of the object's first part (HeadObject with PartNumber=1); None when S3 does not tell."""
-        arguments: dict[str, Any] = {"Bucket": bucket, "Key": key, "PartNumber": 1}
+    def part_size(self, bucket: str, key: str, version: ObjectVersion | None, size: int) -> int | None:
+        """Bytes of the object's first part; None when S3 does not tell (HeadObject with PartNumber, first and last).
+
+        A wrong answer would make a right file look corrupted, so the last part has to fit.
+        """
+
+        def head_part(number: int) -> Mapping[str, Any]:
+            arguments: dict[str, Any] = {"Bucket": bucket, "Key": key, "PartNumber": number}
+            return self._naming_version(self._client.head_object, version, arguments)
+
         try:
             with _errors_of_requests(bucket, key):
-                response = self._naming_version(self._client.head_object, version, arguments)
-                return int(response["ContentLength"]) if response.get("PartsCount", 0) else None
+                first = head_part(1)
+                count, part_size = int(first.get("PartsCount", 0)), int(first["ContentLength"])
+                if not count:
+                    return None
+                last = int(head_part(count)["ContentLength"]) if count > 1 else part_size
         except PermanentStoreError:
             return None
+        if (count - 1) * part_size + last != size:
+            raise TransientStoreError("S3 gave an answer that makes no sense (its parts do not add up)", "PartSize")
+        return part_size
 
     def part_checksums(self, bucket: str, key: str, version: ObjectVersion) -> Sequence[PartChecksum]:
         """Checksums of the object's parts (GetObjectAttributes); empty when the store does not tell all of them."""

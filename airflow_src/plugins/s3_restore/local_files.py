@@ -518,15 +518,15 @@ def write_new_file(folder: Path, names: Iterable[str], text: str) -> Path:
             _remove(dead)
     temporary = _temporary_path(folder / _REPORT, owner)
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-        with open(fd, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_synced(temporary, text)
         for name in names:
             path = folder / name
             try:
-                _link_or_rename(temporary, path)
+                try:
+                    _link_or_rename(temporary, path)
+                except FileNotFoundError:  # a host whose clock is far ahead took it for what a dead run left (W6)
+                    _write_synced(temporary, text)
+                    _link_or_rename(temporary, path)
             except FileExistsError:
                 continue
             sync_folder(folder)
@@ -537,6 +537,14 @@ def write_new_file(folder: Path, names: Iterable[str], text: str) -> Path:
         owners.release(owner)
 
 
+def _write_synced(path: Path, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    with open(fd, "w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def _link_or_rename(temporary: Path, path: Path) -> None:
     try:
         os.link(temporary, path)
@@ -545,7 +553,11 @@ def _link_or_rename(temporary: Path, path: Path) -> None:
             raise
         # No hard links here (CIFS, FAT): reserve the name, then rename onto the reservation.
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
-        os.replace(temporary, path)
+        try:
+            os.replace(temporary, path)
+        except OSError:
+            _remove_if_empty(path)
+            raise
 
 
 def _digest(final: Path) -> str:

@@ -605,6 +605,8 @@ def _reason(error: BaseException) -> str:
         return f"{kind}: {error.strerror or os.strerror(error.errno)} ({code})"
     if isinstance(error, (ObjectStoreError, BlockedPathError, HashMismatchError, ChangedMeanwhileError)):
         return str(error)
+    if isinstance(error, MemoryError):
+        return "Out of memory on the worker (MemoryError)"
     return f"Unexpected {type(error).__name__}: {error}"
 
 

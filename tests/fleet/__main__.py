@@ -2,8 +2,8 @@
 
     .venv/bin/python -m tests.fleet
 
-Prints how many raw files it restores in a minute, and for how long a slot of the pool is taken for each: the constant
-`SLOT_IDLE_S` of benchmarks/scaling.py.
+Prints how many raw files it restores in a minute, for how long a slot of the pool is taken for each, and how many
+connections to PostgreSQL there are: the constants `SLOT_IDLE_S` and `…_CONNECTIONS` of benchmarks/scaling.py.
 """
 
 import tempfile
@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from demo.airflow_stack import DAG_ID, POOL_SLOTS
+from tests.fleet.fleet import WORKERS
 from tests.fleet.stage import Stage, opened
 
 COUNT = 30
@@ -37,6 +38,9 @@ def measure(stage: Stage) -> None:
     running = sum(task["duration"] for task in tasks) / COUNT
     print(f"{COUNT} raw files, {POOL_SLOTS} slots: {COUNT / seconds * 60:.0f} a minute")  # noqa: T201
     print(f"a slot is taken for {slot_seconds:.1f} s for each, of which the task runs {running:.1f} s")  # noqa: T201
+    for workers in (len(WORKERS), 0):
+        print(f"{workers} workers: {stage.fleet.postgres.connections()} connections to PostgreSQL")  # noqa: T201
+        stage.fleet.stop_workers()
 
 
 if __name__ == "__main__":

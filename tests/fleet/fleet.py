@@ -11,7 +11,7 @@ import yaml
 from demo.airflow_api import AirflowApi
 from demo.airflow_stack import DAG_ID
 from demo.mongo_server import MongoServer
-from demo.processes import LOCALHOST, ChildProcess, pick_port, run_to_end, stop_all, wait_until
+from demo.processes import LOCALHOST, ChildProcess, accepts_connections, pick_port, run_to_end, stop_all, wait_until
 from tests.fleet.compose_services import ComposeServices
 from tests.fleet.servers import PostgresServer, RedisServer
 from tests.packaging.compose_parsers import REPOSITORY, ComposeProject
@@ -49,6 +49,7 @@ class Fleet:
 
     Attributes:
         api: the REST API, with the user that airflow-init.sh has created.
+        postgres: Airflow's database.
         redis: the broker.
         output: the output location.
         workers: name -> process, of those that were started.
@@ -77,13 +78,13 @@ class Fleet:
         )
         database = self._services.environment("postgres", home)
         assert database["POSTGRES_USER"] == database["POSTGRES_DB"]
-        self._postgres = PostgresServer(database["POSTGRES_USER"], database["POSTGRES_PASSWORD"], home / "postgres.log")
+        self.postgres = PostgresServer(database["POSTGRES_USER"], database["POSTGRES_PASSWORD"], home / "postgres.log")
         self.redis = RedisServer(
             self._services.command("redis"), self._services.environment("redis", home), home / "redis"
         )
         self._services.place(
             {
-                "postgres:5432": f"{LOCALHOST}:{self._postgres.port}",
+                "postgres:5432": f"{LOCALHOST}:{self.postgres.port}",
                 "redis:6379": f"{LOCALHOST}:{self.redis.port}",
             }
         )
@@ -97,12 +98,12 @@ class Fleet:
         Raises:
             StartError: a part did not get ready.
         """
-        self._postgres.start()
+        self.postgres.start()
         self.redis.start(self._services.healthcheck("redis")[-1])
         self._run_init()
         for service in _SERVICES:
             self.start_service(service)
-        wait_until(lambda: not self.unhealthy("airflow-apiserver"), self.running, "The API server", _READY_SECONDS)
+        wait_until(self._is_api_server_well, self.running, "The API server", _READY_SECONDS)
         for name in WORKERS:
             self.start_worker(name)
         wait_until(self.api.is_healthy, self.running, "Airflow", _READY_SECONDS)
@@ -112,7 +113,7 @@ class Fleet:
     @property
     def running(self) -> list[ChildProcess]:
         """All processes that should run."""
-        return [self._postgres.process, self.redis.process, *self._processes.values(), *self.workers.values()]
+        return [self.postgres.process, self.redis.process, *self._processes.values(), *self.workers.values()]
 
     def start_service(self, service: str, variables: Mapping[str, str] | None = None) -> None:
         """Start a service, again if it runs, and return at once; `variables` are further ones."""
@@ -150,7 +151,10 @@ class Fleet:
         """End all processes."""
         stop_all([*self.workers.values(), *self._processes.values()], grace_seconds=15)
         self.redis.stop()
-        self._postgres.stop()
+        self.postgres.stop()
+
+    def _is_api_server_well(self) -> bool:
+        return accepts_connections(self._port) and not self.unhealthy("airflow-apiserver")
 
     def _run_init(self) -> None:
         service = "airflow-init"

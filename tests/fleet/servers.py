@@ -59,6 +59,12 @@ class PostgresServer:
         wait_until(self._is_ready, [self.process], "PostgreSQL", timeout_seconds=60)
         self._run("createdb", "--host", LOCALHOST, "--port", str(self.port), "--username", self._user, self._user)
 
+    def connections(self) -> int:
+        """Return how many clients are connected, this one left out."""
+        count = "SELECT count(*) - 1 FROM pg_stat_activity WHERE backend_type = 'client backend'"
+        where = ("--host", LOCALHOST, "--port", str(self.port), "--username", self._user)
+        return int(self._run("psql", *where, "--no-align", "--tuples-only", "--command", count, self._user))
+
     def stop(self) -> None:
         """End it and remove its data."""
         self.process.stop()
@@ -68,9 +74,10 @@ class PostgresServer:
         check = [self._programs / "pg_isready", "--host", LOCALHOST, "--port", str(self.port), "--username", self._user]
         return run_to_end(check).returncode == 0
 
-    def _run(self, *command: str | Path) -> None:
+    def _run(self, *command: str | Path) -> str:
         call = run_to_end(self._as_server(*command), environment({"PGPASSWORD": self._password}), self._folder)
         assert call.returncode == 0, f"{command[0]}: {call.stdout}{call.stderr}"
+        return call.stdout
 
     def _as_server(self, program: str, *arguments: str | Path) -> Sequence[str | Path]:
         command = [self._programs / program, *arguments]

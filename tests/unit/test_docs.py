@@ -29,6 +29,7 @@ DOCUMENTS = [
         "SECURITY.md",
         "design_docs/S3_DOWNLOAD_FEATURE.md",
         "design_docs/S3_BACKUP_DESIGN.md",
+        "design_docs/SCALING.md",
         "design_docs/TESTED_RULES.md",
         "benchmarks/README.md",
     )

@@ -13,21 +13,21 @@ from impl.patient_operator import PatientPythonOperator
 
 S3_DOWNLOAD_QUEUE = f"{AIRFLOW_QUEUE_PREFIX}s3_download"
 
+# The UI shows it in a small window, where code in two lines below each other overlaps.
 _DOC_MD = """
 ### Restore a raw file from S3
 
-Press *Trigger* and give the **raw file id**, extension included: `20250115_sample.raw` or `20250115_sample.d`.
+Press *Trigger* and give the **raw file id**, extension included, such as `20250115_sample.raw`.
 
-- **The files go to** `{locations.output}/{project_id}/`.
+- **The files go to** {locations.output}/{project_id}/.
 - **Every byte is proved** against the hash that was taken at the instrument.
-- **What is there already** and right is skipped; what is corrupted is replaced. To run it again is always safe.
-- **The report** is in the log of `download_files`, and beside the files:
+- **What is there already** and right is skipped, what is corrupted is replaced, what was begun is resumed. To run it
+  again is always safe.
+- **The report** is in the log of *download_files*, and in a file beside the restored ones:
   `_download_status_{raw_file_id}_{timestamp}.txt`
-
-When it fails, the log of the red task says why, in the `ERROR` line above *Task failed with exception*:
-
-- red `validate_parameters`: nothing was touched
-- red `download_files`: at least one file is not proved; the report names each one
+- **When it fails**, the log of the red task says why, in the ERROR line above *Task failed with exception*. Red
+  *validate_parameters*: nothing was touched. Red *download_files*: at least one file is not proved; the report names
+  each one and why.
 
 The database is only read.
 """

@@ -239,9 +239,9 @@ def download_raw_file_from_s3(ti: Any, **kwargs: Any) -> dict[str, Any]:
         if summary.failed:
             if ti is not None:
                 ti.xcom_push(key="return_value", value=result)
-            counts = f"{summary.failed}/{len(summary.outcomes)} files failed"
-            logging.error("%s. First: %s", counts, result["first_failure"])
-            raise AirflowFailException(f"{counts}. See: {path}. First: {result['first_failure']}")
+            failed, total, first = summary.failed, len(summary.outcomes), result["first_failure"]
+            logging.error("%d/%d files failed. First: %s", failed, total, first)
+            raise AirflowFailException(f"{failed}/{total} files failed. See: {path}. First: {first}")
         logging.info("%d of %d files are right in %s", summary.successful, len(summary.outcomes), destination)
         return result
 

@@ -1,6 +1,6 @@
 # Two commands do everything: `make demo` and `make test`. The others are their parts.
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo test test-unit test-functional test-dags test-system lint format image-check up down clean
+.PHONY: help setup lock demo test test-unit test-functional test-dags test-system screenshots lint format image-check up down clean
 
 PYTHON ?= python3.11
 UV_VERSION := 0.13.9
@@ -50,6 +50,11 @@ test-dags: setup ## DAG structure and import
 
 test-system: setup ## a whole Airflow
 	$(PYTEST) tests/system
+
+screenshots: setup ## make the pictures in design_docs/screenshots anew, with the browser test (needs chromium)
+	@command -v chromium >/dev/null || { echo "No chromium. Debian: apt-get install chromium" >&2; exit 1; }
+	folder=$$(mktemp -d /tmp/kraken.XXX) && trap 'rm -rf "$$folder"' EXIT && \
+	    SCREENSHOTS=design_docs/screenshots $(PYTEST) tests/system/test_browser.py --basetemp="$$folder/s"
 
 lint: setup ## ruff, mypy and import rules
 	@$(BIN)/ruff check .

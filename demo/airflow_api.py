@@ -73,7 +73,8 @@ class AirflowApi:
     def is_healthy(self) -> bool:
         """Say whether database, scheduler and dag-processor all report health."""
         health = self._send("GET", "/api/v2/monitor/health").body
-        return all((health.get(part) or {}).get("status") == "healthy" for part in _PARTS)
+        # While it starts, it may answer with a text.
+        return isinstance(health, dict) and all((health.get(part) or {}).get("status") == "healthy" for part in _PARTS)
 
     def knows_dag(self, dag_id: str) -> bool:
         """Say whether the dag-processor has parsed this DAG."""

@@ -161,7 +161,8 @@ def test_no_temporary_credential_of_an_assumed_role_is_said(kraken: Kraken, ears
     assert temporary_key != ACCESS_KEY
     for secret in (SECRET_KEY, ACCESS_KEY, token, temporary_key):
         assert secret not in heard, secret
-    assert re.findall(r"<(?:SecretAccessKey|SessionToken|AccessKeyId)>([^<]*)<", heard.replace("***", "")) == [""] * 3
+    said = re.findall(r"<(SecretAccessKey|SessionToken|AccessKeyId)>([^<]*)<", heard)
+    assert set(said) == {("SecretAccessKey", "***"), ("SessionToken", "***"), ("AccessKeyId", "***")}
 
 
 def test_credentials_that_the_client_signs_with_are_known_to_airflows_masker(kraken: Kraken, s3_server: S3Server):

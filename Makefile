@@ -1,6 +1,6 @@
 # Two commands do everything: `make demo` and `make test`. The others are their parts.
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo test test-unit test-functional test-dags test-system lint format image-check up down clean
+.PHONY: help setup lock demo test test-unit test-functional test-dags test-system screenshots lint format image-check up down clean
 
 PYTHON ?= python3.11
 UV_VERSION := 0.13.9
@@ -51,6 +51,11 @@ test-dags: setup ## DAG structure and import
 test-system: setup ## a whole Airflow
 	$(PYTEST) tests/system
 
+screenshots: setup ## make the pictures in design_docs/screenshots anew, with the browser test (needs chromium)
+	@command -v chromium >/dev/null || { echo "No chromium. Debian: apt-get install chromium" >&2; exit 1; }
+	folder=$$(mktemp -d /tmp/kraken.XXX) && trap 'rm -rf "$$folder"' EXIT && \
+	    SCREENSHOTS=design_docs/screenshots $(PYTEST) tests/system/test_browser.py --basetemp="$$folder/s"
+
 lint: setup ## ruff, mypy and import rules
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -78,7 +83,7 @@ down: ## stop what `make up` started; volumes and restored files stay
 	@python3 airflow_src/docker/make_env.py
 
 clean: ## remove the environment and everything generated
-	rm -rf $(VENV) .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(FLEET_VENV) .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- benchmarks: their own environment, because aws-cli and the product pin botocore differently ---
@@ -108,3 +113,19 @@ chaos: setup ## random faults against invariants (N=500 SEED=7; ONE=7000123 play
 
 soak: setup ## 1,000 restores in one process: no growth of memory, files or threads (N=1000)
 	@SOAK_RESTORES=$${N:-1000} $(PYTEST) -s tests/functional/test_soak.py
+
+# --- a fleet: the environment of the image, and the servers of docker-compose.yaml as Debian packages ---
+.PHONY: test-fleet fleet-setup
+FLEET_VENV := .venv-fleet
+FLEET_STAMP := $(FLEET_VENV)/.installed
+
+fleet-setup: setup $(FLEET_STAMP)
+	@sh tests/fleet/install_servers.sh
+
+$(FLEET_STAMP): airflow_src/docker/requirements.lock
+	@test -x $(FLEET_VENV)/bin/python || $(BIN)/python -m venv --without-pip $(FLEET_VENV)
+	@VIRTUAL_ENV=$(FLEET_VENV) $(BIN)/uv pip install --quiet --requirements airflow_src/docker/requirements.lock
+	@touch $@
+
+test-fleet: fleet-setup ## docker-compose.yaml without containers: two workers, Redis, PostgreSQL (needs root once, for these)
+	$(PYTEST) tests/fleet

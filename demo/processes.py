@@ -294,6 +294,6 @@ def _interrupts_held() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: of another library
         for arrived_number in dict.fromkeys(arrived):
             signal.raise_signal(arrived_number)

@@ -13,13 +13,13 @@ from typing import Any
 import mongoengine
 from common.paths import get_internal_output_path
 from pymongo.errors import PyMongoError
+
+# Not the host's function of this name: a restore needs the hash in all forms in which it is stored.
+from s3_restore.expected_hash import parse_file_info_item
 from shared import yamlsettings
 from shared.db.engine import connect_db
 from shared.db.interface import get_raw_file_by_id
 from shared.db.models import RawFile
-
-# Not the host's function of this name: a restore needs the hash in all forms in which it is stored.
-from s3_restore.expected_hash import parse_file_info_item
 
 __all__ = ["RawFile", "parse_file_info_item"]
 

@@ -38,7 +38,9 @@ def files_to_copy() -> dict[str, str]:
     """Path below DEST -> text, for all files but the adapter."""
     files = {f"dags/{path.name}": _spelt_for_host(path) for path in sorted((SOURCE / "dags").glob("*.py"))}
     ours = [*(SOURCE / "dags/impl").glob("*.py"), *(SOURCE / "plugins/common").glob("[!_]*.py")]
-    files |= {f"plugins/{PACKAGE}/{path.name}": _spelt_for_host(path) for path in sorted(ours) if path.name != "host.py"}
+    files |= {
+        f"plugins/{PACKAGE}/{path.name}": _spelt_for_host(path) for path in sorted(ours) if path.name != "host.py"
+    }
     engine = sorted((SOURCE / "plugins/s3_restore").glob("*.py"))
     files |= {f"plugins/s3_restore/{path.name}": _spelt_for_host(path) for path in engine}
     for package in (PACKAGE, "s3_restore"):

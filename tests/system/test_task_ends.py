@@ -98,6 +98,7 @@ class Restore:
 
     def clear(self) -> None:
         body = {"dry_run": False, "dag_run_id": self.run_id, "task_ids": [TASK], "only_failed": False}
+        body["reset_dag_runs"] = True  # the default of Airflow 3 only
         answer = self.api.request("POST", f"/dags/{DAG_ID}/clearTaskInstances", body)
         assert answer.status == HTTPStatus.OK, answer.body
 

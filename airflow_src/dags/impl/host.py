@@ -1,6 +1,6 @@
 """Settings and database of the deployment: all that `impl` needs of `shared`, and the only module that imports it.
 
-A deployment that has a `shared` of its own gets another version of this file (design_docs/DROP_IN.md), with these names.
+A deployment that has a `shared` of its own gets another version of this file with these names (design_docs/DROP_IN.md).
 """
 
 from shared.db.interface import get_backed_up_raw_file_ids, get_raw_file

@@ -6,6 +6,7 @@ from airflow.providers.common.compat.sdk import DAG
 from airflow.providers.standard.operators.python import PythonOperator
 from callbacks import on_failure_callback
 from common.keys import Dags
+
 from impl.handler_impl import copy_raw_file
 
 with DAG(

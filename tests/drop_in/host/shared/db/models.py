@@ -6,7 +6,7 @@ from mongoengine import DateTimeField, DictField, Document, FloatField, StringFi
 class RawFile(Document):
     """A raw file."""
 
-    meta = {"strict": False}
+    meta = {"strict": False}  # noqa: RUF012 (mongoengine's way)
 
     id = StringField(max_length=255, primary_key=True)
     original_name = StringField(max_length=255)

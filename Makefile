@@ -117,7 +117,6 @@ TESTS2 ?= tests/dags tests/drop_in tests/functional/test_batch.py tests/function
     tests/functional/test_ensure_local.py tests/functional/test_handler_*.py tests/functional/test_restore_metrics.py \
     tests/functional/test_s3_utils.py tests/functional/test_security.py tests/system/test_s3_downloader_runs.py \
     tests/system/test_task_ends.py::test_mark_failed_gives_a_report_at_once_and_clearing_resumes \
-    tests/system/test_task_ends.py::test_clear_gives_a_report_at_once_and_the_task_starts_anew \
     tests/system/test_batch_runs.py
 
 $(STAMP2): tests/airflow2/requirements.lock | setup

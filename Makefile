@@ -1,12 +1,14 @@
 # Two commands do everything: `make demo` and `make test`. The others are their parts.
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo test test-unit test-functional test-dags test-system lint format image-check up down clean
+.PHONY: help setup lock demo test test-unit test-functional test-dags test-system screenshots lint format image-check up down clean
 
 PYTHON ?= python3.11
 UV_VERSION := 0.13.9
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Airflow has 1,400 modules: a machine that forbids to keep them compiled would compile them in each of a hundred processes.
+unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPATH := $(CURDIR)/airflow_src/dags:$(CURDIR)/airflow_src/plugins
 UV_COMPILE := $(BIN)/uv pip compile --quiet --python-version 3.11 --custom-compile-command "make lock"
 PYTEST := $(BIN)/python -m pytest
@@ -36,8 +38,8 @@ lock: setup ## resolve requirements.txt files into the lock files
 demo: setup ## restore sample files with a real Airflow, then stay up (DEMO_EXIT=1: end by itself)
 	@$(BIN)/python -m demo
 
-test: setup lint ## lint, types and all tests
-	$(PYTEST) tests
+test: setup lint ## lint, types and all tests, in two processes
+	$(PYTEST) tests --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-unit: setup ## pure logic, seconds
 	$(PYTEST) tests/unit
@@ -50,6 +52,11 @@ test-dags: setup ## DAG structure and import
 
 test-system: setup ## a whole Airflow
 	$(PYTEST) tests/system
+
+screenshots: setup ## make the pictures in design_docs/screenshots anew, with the browser test (needs chromium)
+	@command -v chromium >/dev/null || { echo "No chromium. Debian: apt-get install chromium" >&2; exit 1; }
+	folder=$$(mktemp -d /tmp/kraken.XXX) && trap 'rm -rf "$$folder"' EXIT && \
+	    SCREENSHOTS=design_docs/screenshots $(PYTEST) tests/system/test_browser.py --basetemp="$$folder/s"
 
 lint: setup ## ruff, mypy and import rules
 	@$(BIN)/ruff check .
@@ -78,7 +85,7 @@ down: ## stop what `make up` started; volumes and restored files stay
 	@python3 airflow_src/docker/make_env.py
 
 clean: ## remove the environment and everything generated
-	rm -rf $(VENV) .venv-airflow2 .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV2) $(FLEET_VENV) .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- benchmarks: their own environment, because aws-cli and the product pin botocore differently ---
@@ -126,7 +133,23 @@ $(STAMP2): tests/airflow2/requirements.lock | setup
 	@touch $@
 
 test-airflow2: $(STAMP2) ## the same files on Airflow 2.11: DAGs, tasks, whole runs, drop-in (TESTS2=tests/dags for a part)
-	$(VENV2)/bin/python -m pytest $(TESTS2)
+	$(VENV2)/bin/python -m pytest $(TESTS2) --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 drop-in: ## copy the feature into a deployment with packages of its own (DEST=/path/to/host/airflow_src)
 	@python3 airflow_src/drop_in/copy_into_host.py "$(DEST)"
+
+# --- a fleet: the environment of the image, and the servers of docker-compose.yaml as Debian packages ---
+.PHONY: test-fleet fleet-setup
+FLEET_VENV := .venv-fleet
+FLEET_STAMP := $(FLEET_VENV)/.installed
+
+fleet-setup: setup $(FLEET_STAMP)
+	@sh tests/fleet/install_servers.sh
+
+$(FLEET_STAMP): airflow_src/docker/requirements.lock
+	@test -x $(FLEET_VENV)/bin/python || $(BIN)/python -m venv --without-pip $(FLEET_VENV)
+	@VIRTUAL_ENV=$(FLEET_VENV) $(BIN)/uv pip install --quiet --requirements airflow_src/docker/requirements.lock
+	@touch $@
+
+test-fleet: fleet-setup ## docker-compose.yaml without containers: two workers, Redis, PostgreSQL (needs root once, for these)
+	$(PYTEST) tests/fleet

@@ -35,6 +35,7 @@ class Stand:
     Attributes:
         s3, mongo, airflow: the parts.
         instrument: folder of the original sample files.
+        settings_file: the settings of the product, read anew by each task.
         project_output: folder that the DAG restores the samples to.
     """
 
@@ -43,19 +44,19 @@ class Stand:
         self.instrument = home / "instrument"
         self.output = home / "output"
         self.project_output = self.output / PROJECT_ID
-        self._settings_file = home / "alphakraken.demo.yaml"
+        self.settings_file = home / "alphakraken.demo.yaml"
         for folder in (self.instrument, self.output):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
         for log in home.glob("*.log"):
             log.unlink()
-        write_settings(self._settings_file, self.output)
+        write_settings(self.settings_file, self.output)
         self.s3 = S3Server(home / "s3.log", S3_PORT)
         self.mongo = MongoServer(home / "mongo", preferred_port=MONGO_PORT)
         self.airflow = airflow(
             home / "airflow_home",
             self.s3.airflow_connection(),
-            product_environment(self._settings_file, self.mongo),
+            product_environment(self.settings_file, self.mongo),
             preferred_port=UI_PORT,
             command=home / "airflow",
         )

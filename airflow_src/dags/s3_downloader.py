@@ -13,22 +13,23 @@ from impl.patient_operator import PatientPythonOperator
 
 S3_DOWNLOAD_QUEUE = f"{AIRFLOW_QUEUE_PREFIX}s3_download"
 
+# The UI shows it in a small window, where code in two lines below each other overlaps.
 _DOC_MD = """
 ### Restore a raw file from S3
 
-Give the **raw file id**, extension included, such as `20250115_sample.raw` or `20250115_sample.d`.
+Press *Trigger* and give the **raw file id**, extension included, such as `20250115_sample.raw`.
 
-| what | how |
-| --- | --- |
-| **Where the files go** | `{locations.output}/{project_id}/` |
-| **Already there and right** | skipped, left untouched |
-| **Already there and corrupted** | set aside, downloaded again, proved, swapped in |
-| **Proof** | every byte against the hash that was taken at the instrument |
-| **Result** | `_download_status_{raw_file_id}_{timestamp}.txt` beside the files, and in the log of `download_files` |
-| **Run again** | always safe: what is right is skipped, what was begun is resumed |
+- **The files go to** {locations.output}/{project_id}/.
+- **Every byte is proved** against the hash that was taken at the instrument.
+- **What is there already** and right is skipped, what is corrupted is replaced, what was begun is resumed. To run it
+  again is always safe.
+- **The report** is in the log of *download_files*, and in a file beside the restored ones:
+  `_download_status_{raw_file_id}_{timestamp}.txt`
+- **When it fails**, the log of the red task says why, in the ERROR line above *Task failed with exception*. Red
+  *validate_parameters*: nothing was touched. Red *download_files*: at least one file is not proved; the report names
+  each one and why.
 
-A red `validate_parameters` means that nothing was touched: its log says what is missing. A red `download_files` means
-that at least one file is not proved: the report names each one and why. The database is only read.
+The database is only read.
 """
 
 
@@ -56,8 +57,8 @@ def create_s3_downloader_dag() -> DAG:
                 minLength=3,
                 title="Raw file id",
                 description=(
-                    "ID of the RawFile to download from S3, extension included, such as 20250115_sample.raw. "
-                    "Files are downloaded to {output_location}/{project_id}/."
+                    "Its id in the database, extension included, such as 20250115_sample.raw or 20250115_sample.d. "
+                    "Its files go to {output_location}/{project_id}/. It is safe to run this again."
                 ),
             ),
         },

@@ -18,6 +18,7 @@ from demo.story import trigger_line
 from s3_restore import s3_object_store
 from s3_restore.outcomes import RunStatus
 from s3_restore.settings import RestoreSettings
+from tests.support.documented_commands import HELD_BY, RUN_BY, Command, commands
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENTS = [
@@ -30,6 +31,7 @@ DOCUMENTS = [
         "design_docs/S3_DOWNLOAD_FEATURE.md",
         "design_docs/S3_BACKUP_DESIGN.md",
         "design_docs/DROP_IN.md",
+        "design_docs/SCALING.md",
         "design_docs/TESTED_RULES.md",
         "benchmarks/README.md",
     )
@@ -353,3 +355,38 @@ def test_raised_reason_is_documented(raised: str) -> None:
     told = inline_code(section(README, "When a restore fails"))
     forms = {form for reason in told for form in (reason, without_code(reason), reason[1:-1])}
     assert any(same_reason(raised, form) for form in forms)
+
+
+# --- commands ------------------------------------------------------------------------------------------------
+
+
+def held(command: Command) -> list[str]:
+    return [beginning for beginning in {**RUN_BY, **HELD_BY} if command.beginning.startswith(beginning)]
+
+
+@pytest.mark.parametrize("command", list(commands()), ids=lambda command: command.where)
+def test_every_command_is_run_by_a_test(command: Command) -> None:
+    """When this is red: run the command in a test and name it in `tests/support/documented_commands.py`."""
+    assert len(held(command)) == 1, command.text
+
+
+def test_tests_that_run_commands_exist_and_run_them() -> None:
+    used = {beginning for command in commands() for beginning in held(command)}
+    for beginning, test in {**RUN_BY, **HELD_BY}.items():
+        assert beginning in used, f"{beginning!r}: no document has it"
+        file, _, name = test.partition("::")
+        source = re.search(rf"^def {name}\(.*?(?=^\S|\Z)", (REPOSITORY / file).read_text(), re.MULTILINE | re.DOTALL)
+        assert source, test
+        assert beginning in HELD_BY or beginning in source[0].replace('\\"', '"') or "curl(" in source[0], test
+
+
+@pytest.mark.parametrize("beginning", sorted(RUN_BY))
+def test_a_command_that_stands_twice_is_the_same(beginning: str) -> None:
+    """Only one of them is run. A block may leave lines out."""
+    first, *others = sorted(
+        (command.meaning.splitlines() for command in commands() if command.beginning.startswith(beginning)),
+        key=len,
+        reverse=True,
+    )
+    for line in (line for other in others for line in other):
+        assert any(known.startswith(line) for known in first), line

@@ -115,15 +115,16 @@ def validate_s3_download_parameters(ti: Any, **kwargs: Any) -> dict[str, Any]:
         DatabaseUnavailableError: if MongoDB does not answer.
 
     """
-    try:
-        planned = plan_restore(kwargs)
-    except AirflowFailException as error:
-        if ti is not None:
-            ti.xcom_push(key="return_value", value={"status": "REFUSED", "reason": str(error)})
-        raise
-    if planned.plan.archived and planned.settings.restore_archived:
-        _bring_back_archived(planned)
-    return planned.as_xcom()
+    with _reason_in_the_log():
+        try:
+            planned = plan_restore(kwargs)
+        except AirflowFailException as error:
+            if ti is not None:
+                ti.xcom_push(key="return_value", value={"status": "REFUSED", "reason": str(error)})
+            raise
+        if planned.plan.archived and planned.settings.restore_archived:
+            _bring_back_archived(planned)
+        return planned.as_xcom()
 
 
 def plan_restore(context: dict[str, Any]) -> Planned:
@@ -232,39 +233,44 @@ def download_raw_file_from_s3(ti: Any, **kwargs: Any) -> dict[str, Any]:
         DestinationGoneError: if the output location vanished.
 
     """
-    with _one_clear_line(), sigterm_raises():
-        raw_file_id = _raw_file_id(kwargs)
-        raw_file = _find_raw_file(raw_file_id)
-        destination = _make_destination(get_path(YamlKeys.Locations.OUTPUT), raw_file.project_id)
-        settings = _read_restore_settings()
-        include = _include(kwargs)
-        specs = _specs_of(raw_file, include)
-        restorer: Restorer | None = None
-        finished: RestoreSummary | None = None
-        try:
-            store = _store(settings)
-            logging.info("Starting download: %d files from %s to %s", len(specs), raw_file.s3_upload_path, destination)
-            restorer = Restorer(store, destination, settings, file_hash=get_file_hash)
-            summary = finished = restorer.run(specs)
-            path = _conclude(raw_file, destination, include, summary)
-        except BaseException as error:
-            if restorer is None and isinstance(error, Exception):
-                raise  # of the connection, and not about a file
-            # Whatever ends the run gets its report first (A5), also when it comes while the report is being written:
-            # the operator must not have to guess what is on disk.
-            said = one_line(str(error) or type(error).__name__)
-            path = _conclude(raw_file, destination, include, finished or _so_far(restorer, specs, said))
-            error.add_note(f"Report: {path or 'could not be written'}")
-            raise
+    with sigterm_raises():
+        with _reason_in_the_log(), _one_clear_line():
+            destination, summary, path = _restore(kwargs)
         result = _xcom(summary, path)
         if summary.failed:
             if ti is not None:
                 ti.xcom_push(key="return_value", value=result)
-            raise AirflowFailException(
-                f"{summary.failed}/{len(summary.outcomes)} files failed. See: {path}. First: {result['first_failure']}"
-            )
-        logging.info("All %d files are right in %s", summary.successful, destination)
+            failed, total, first = summary.failed, len(summary.outcomes), result["first_failure"]
+            logging.error("%d/%d files failed. First: %s", failed, total, first)
+            raise AirflowFailException(f"{failed}/{total} files failed. See: {path}. First: {first}")
+        logging.info("%d of %d files are right in %s", summary.successful, len(summary.outcomes), destination)
         return result
+
+
+def _restore(context: dict[str, Any]) -> tuple[Path, RestoreSummary, Path | None]:
+    """Restore and report. Returns the destination, what came of each file, and where the report is."""
+    raw_file_id = _raw_file_id(context)
+    raw_file = _find_raw_file(raw_file_id)
+    destination = _make_destination(get_path(YamlKeys.Locations.OUTPUT), raw_file.project_id)
+    settings = _read_restore_settings()
+    include = _include(context)
+    specs = _specs_of(raw_file, include)
+    restorer: Restorer | None = None
+    finished: RestoreSummary | None = None
+    try:
+        store = _store(settings)
+        logging.info("Starting download: %d files from %s to %s", len(specs), raw_file.s3_upload_path, destination)
+        restorer = Restorer(store, destination, settings, file_hash=get_file_hash)
+        finished = restorer.run(specs)
+        return destination, finished, _conclude(raw_file, destination, include, finished)
+    except BaseException as error:
+        if restorer is None and isinstance(error, Exception):
+            raise  # of the connection, and not about a file
+        # Whatever ends the run gets its report first (A5), also when it comes while the report is being written:
+        # the operator must not have to guess what is on disk.
+        path = _conclude(raw_file, destination, include, finished or _so_far(restorer, specs, _said(error)))
+        error.add_note(f"Report: {path or 'could not be written'}")
+        raise
 
 
 def wanted_paths(context: dict[str, Any]) -> list[Path]:
@@ -278,6 +284,26 @@ def wanted_paths(context: dict[str, Any]) -> list[Path]:
         raw_file = _find_raw_file(_raw_file_id(context))
         destination = get_path(YamlKeys.Locations.OUTPUT) / raw_file.project_id
         return [destination / spec.relative_path for spec in _specs_of(raw_file, _include(context))]
+
+
+def _said(error: BaseException) -> str:
+    return one_line(str(error) or type(error).__name__)
+
+
+@contextmanager
+def _reason_in_the_log() -> Iterator[None]:
+    """Log why a task ends in a line of its own, which a reader of the UI finds.
+
+    The UI shows an exception far right, above a stack trace, cut off at the edge; and the line of the failure callback
+    in a section that is closed.
+    """
+    try:
+        yield
+    except NotReadyYetError:
+        raise
+    except BaseException as error:
+        logging.error(_said(error))
+        raise
 
 
 @contextmanager

@@ -1,0 +1,78 @@
+"""The commands in the documents, and which test holds each.
+
+A command is a block of bash or Python, or a line such as `airflow pools set …` in running text. `the_command` gives it
+to the test that runs it, as it stands in the document; `tests/unit/test_docs.py` fails when one has no test.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DOCUMENTS = ("README.md", "CLAUDE.md", "SECURITY.md", "design_docs/S3_BACKUP_DESIGN.md", "benchmarks/README.md")
+
+# How a command begins -> the test that runs it.
+RUN_BY = {
+    "cp -r airflow_src/dags/s3_downloader.py": "tests/system/test_documented_commands.py::test_install_steps",
+    "grep -v '^apache-airflow==' requirements.txt": "tests/system/test_documented_commands.py::test_install_steps",
+    "airflow pools set s3_download_pool 2": "tests/system/test_documented_commands.py::test_install_steps",
+    "airflow pools set s3_download_pool 4": "tests/system/test_documented_commands.py::test_install_steps",
+    "airflow connections add aws_default": "tests/system/test_documented_commands.py::test_install_steps",
+    "airflow dags list-import-errors": "tests/system/test_documented_commands.py::test_install_steps",
+    "airflow dags test s3_downloader": "tests/system/test_documented_commands.py::test_install_steps",
+    "airflow dags trigger s3_downloader": "tests/system/test_documented_commands.py::test_command_line",
+    "airflow dags unpause s3_downloader": "tests/system/test_documented_commands.py::test_command_line",
+    "cat /fs/pool/output/{PROJECT_ID}": "tests/system/test_documented_commands.py::test_command_line",
+    "AIRFLOW=http://127.0.0.1:8080": "tests/system/test_documented_commands.py::test_rest_with_curl",
+    "import time": "tests/system/test_documented_commands.py::test_rest_with_the_client",
+    "airflow dags trigger s3_batch_downloader": "tests/system/test_documented_commands.py::test_batches",
+    'find "$OUTPUT"': "tests/packaging/test_documented_commands.py::test_finding_what_was_left_behind",
+    "cp -r airflow_src /tmp/broken": "tests/packaging/test_documented_commands.py::test_breaking_a_copy",
+    "split --bytes=100M": "tests/packaging/test_documented_commands.py::test_etag_by_hand",
+}
+
+# How a command begins -> the test that holds what can be held of it here.
+HELD_BY = {
+    "make demo": "tests/packaging/test_repository_files.py::test_ci_runs_all_tests",
+    "make up": "tests/unit/test_docs.py::test_make_targets_exist",  # needs a container engine
+    "airflow celery worker": "tests/packaging/test_compose.py::test_worker_serves_the_queue_of_the_dag",
+    "from impl.ensure_local import": "tests/functional/test_ensure_local.py::test_restores_only_what_is_wanted",
+    "pip-audit": "tests/unit/test_docs.py::test_paths_of_the_repository_exist",  # needs the internet
+}
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command; `where` is document and line."""
+
+    text: str
+    where: str
+
+    @property
+    def beginning(self) -> str:
+        """Its first line that is no comment."""
+        return next(line for line in self.text.splitlines() if line and not line.startswith("#"))
+
+    @property
+    def meaning(self) -> str:
+        """What it does, whatever raw file it names: the same in two documents is tested once."""
+        lines = [line for line in self.text.splitlines() if line and not line.startswith("#")]
+        return re.sub(r'"(20250115_sample\.\w+|FILE_ID)"', '"…"', "\n".join(lines))
+
+
+def commands() -> Iterator[Command]:
+    """All commands of all documents."""
+    for name in DOCUMENTS:
+        text = (REPOSITORY / name).read_text()
+        for fence in re.finditer(r"^```(?:bash|python)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+            yield Command(fence[1], f"{name}:{text[: fence.start(1)].count(chr(10)) + 1}")
+        prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+        for line in re.findall(r"`(airflow [a-z-]+ [^`\n]+)`", prose):
+            yield Command(line, name)
+
+
+def the_command(beginning: str, document: str = "README.md") -> str:
+    """The command that begins so, as it stands in a document."""
+    found = [command for command in commands() if command.beginning.startswith(beginning)]
+    return next(command.text for command in found if command.where.startswith(document))

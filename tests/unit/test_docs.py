@@ -30,6 +30,7 @@ DOCUMENTS = [
         "SECURITY.md",
         "design_docs/S3_DOWNLOAD_FEATURE.md",
         "design_docs/S3_BACKUP_DESIGN.md",
+        "design_docs/DROP_IN.md",
         "design_docs/SCALING.md",
         "design_docs/TESTED_RULES.md",
         "benchmarks/README.md",
@@ -118,7 +119,7 @@ def test_paths_of_the_repository_exist(document: Path) -> None:
 
 @every_document
 def test_make_targets_exist(document: Path) -> None:
-    targets = set(re.findall(r"^([a-z][a-z-]*):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z][a-z0-9-]*):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
     text = document.read_text()
     commands = [code for code in inline_code(text) if re.match(r"(\w+=\S+ )*make\b", code)]
     commands += [
@@ -131,8 +132,8 @@ def test_make_targets_exist(document: Path) -> None:
 
 
 def test_every_make_target_is_in_the_command_table() -> None:
-    explained = set(re.findall(r"^([a-z-]+):.*##", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
-    told = set(re.findall(r"`(?:\w+=\S+ )*make ([a-z-]+)`", section(CLAUDE, "Commands")))
+    explained = set(re.findall(r"^([a-z0-9-]+):.*##", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    told = set(re.findall(r"`(?:\w+=\S+ )*make ([a-z0-9-]+)`", section(CLAUDE, "Commands")))
     assert explained - {"help"} - {target for target in explained if target.startswith("bench-")} == told
 
 

@@ -7,6 +7,8 @@ UV_VERSION := 0.13.9
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Airflow has 1,400 modules: a machine that forbids to keep them compiled would compile them in each of a hundred processes.
+unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPATH := $(CURDIR)/airflow_src/dags:$(CURDIR)/airflow_src/plugins
 UV_COMPILE := $(BIN)/uv pip compile --quiet --python-version 3.11 --custom-compile-command "make lock"
 PYTEST := $(BIN)/python -m pytest
@@ -34,8 +36,8 @@ lock: setup ## resolve requirements.txt files into the lock files
 demo: setup ## restore sample files with a real Airflow, then stay up (DEMO_EXIT=1: end by itself)
 	@$(BIN)/python -m demo
 
-test: setup lint ## lint, types and all tests
-	$(PYTEST) tests
+test: setup lint ## lint, types and all tests, in two processes
+	$(PYTEST) tests --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-unit: setup ## pure logic, seconds
 	$(PYTEST) tests/unit
@@ -81,7 +83,7 @@ down: ## stop what `make up` started; volumes and restored files stay
 	@python3 airflow_src/docker/make_env.py
 
 clean: ## remove the environment and everything generated
-	rm -rf $(VENV) .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(FLEET_VENV) .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- benchmarks: their own environment, because aws-cli and the product pin botocore differently ---
@@ -111,3 +113,19 @@ chaos: setup ## random faults against invariants (N=500 SEED=7; ONE=7000123 play
 
 soak: setup ## 1,000 restores in one process: no growth of memory, files or threads (N=1000)
 	@SOAK_RESTORES=$${N:-1000} $(PYTEST) -s tests/functional/test_soak.py
+
+# --- a fleet: the environment of the image, and the servers of docker-compose.yaml as Debian packages ---
+.PHONY: test-fleet fleet-setup
+FLEET_VENV := .venv-fleet
+FLEET_STAMP := $(FLEET_VENV)/.installed
+
+fleet-setup: setup $(FLEET_STAMP)
+	@sh tests/fleet/install_servers.sh
+
+$(FLEET_STAMP): airflow_src/docker/requirements.lock
+	@test -x $(FLEET_VENV)/bin/python || $(BIN)/python -m venv --without-pip $(FLEET_VENV)
+	@VIRTUAL_ENV=$(FLEET_VENV) $(BIN)/uv pip install --quiet --requirements airflow_src/docker/requirements.lock
+	@touch $@
+
+test-fleet: fleet-setup ## docker-compose.yaml without containers: two workers, Redis, PostgreSQL (needs root once, for these)
+	$(PYTEST) tests/fleet

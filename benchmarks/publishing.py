@@ -6,6 +6,7 @@ import json
 import subprocess
 from pathlib import Path
 
+from benchmarks import scaling
 from benchmarks.cases import Case
 from benchmarks.contenders import TOOLS
 from benchmarks.measurements import Results
@@ -16,11 +17,13 @@ _DRAWN = ("http", "tls", "link")
 
 
 def publish(text: str, results: Results, cases: dict[str, Case]) -> None:
-    """Rewrite the results part of README.md, and the plot beside it."""
+    """Rewrite the results part of README.md, the plot beside it, and the tables of SCALING.md that start from them."""
     readme = _HERE / "README.md"
     before, _, rest = readme.read_text().partition(_BEGIN)
     _, _, after = rest.partition(_END)
     readme.write_text(f"{before}{_BEGIN}\n{text}\n{_END}{after}")
+    if set(scaling.CASES) <= set(results.cases()):
+        scaling.write()
     drawn = [
         {
             "title": cases[name].title,

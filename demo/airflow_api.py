@@ -33,14 +33,16 @@ class RunNotEndedError(TimeoutError):
 
 
 class AirflowApi:
-    """One Airflow that makes everybody an admin (`SIMPLE_AUTH_MANAGER_ALL_ADMINS`).
+    """One Airflow, asked as an admin.
 
     Args:
         base_url: such as `http://127.0.0.1:8080`.
+        login: `username` and `password`; None where everybody is an admin (`SIMPLE_AUTH_MANAGER_ALL_ADMINS`).
     """
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, login: dict[str, str] | None = None) -> None:
         self._base_url = base_url
+        self._login = login
         self._token = ""
         # No proxy, whatever the environment says: the server is on the loopback interface.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -53,7 +55,7 @@ class AirflowApi:
         """
         answer = self._send(method, f"/api/v2{path}", body)
         if answer.status == HTTPStatus.UNAUTHORIZED:
-            self._token = self._send("GET", "/auth/token").body["access_token"]
+            self._token = self._send("POST" if self._login else "GET", "/auth/token", self._login).body["access_token"]
             answer = self._send(method, f"/api/v2{path}", body)
         return answer
 

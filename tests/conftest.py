@@ -1,19 +1,63 @@
 """Servers for all tests. Session-wide, started by the first test that asks, ended with everything they started."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import Any
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from demo.mongo_server import MongoServer
 from demo.s3_server import S3Server
+
+SYSTEM = "tests/system/"
 
 # The same examples in each run, and no file of them in the tree: a failure in CI is one here too. To look for new ones:
 # `pytest --hypothesis-profile=random`.
 hypothesis.settings.register_profile("stable", derandomize=True, database=None, deadline=None)
 hypothesis.settings.register_profile("random", database=None, deadline=None)
 hypothesis.settings.load_profile("stable")
+
+
+# --- the suite in two processes (pytest-xdist, `make test`) ----------------------------------------------------------
+
+
+class FilesApart(LoadFileScheduling):
+    """Each file to one process, and all of tests/system to one, so that a single Airflow is started for them."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        scope = super()._split_scope(nodeid)
+        return SYSTEM if scope.startswith(SYSTEM) else scope
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesApart:
+    return FilesApart(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin what takes longest first: it would be waited for in the end."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: not item.nodeid.startswith(SYSTEM))
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """Escape lone surrogates, as hostile names have them: what is sent between processes must be UTF-8."""
+    return _as_utf8((yield))
+
+
+def _as_utf8(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_as_utf8(key): _as_utf8(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_as_utf8(each) for each in value)
+    return value
+
+
+# --- servers ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -234,11 +234,41 @@ def test_h3_part_size_unknown_and_s3_away_never_touches_the_file(stand: Stand, h
     else:
         stand.proxy.add(Rule(Status(403 if how == "forbidden" else 503), times=None))
     run = stand.restore()
-    assert run["a.raw"] == (
-        "FAILURE - Cannot be verified: file_info has an ETag of unknown part size; nothing was touched"
-    )
+    said = {
+        "stopped": "Network error: S3 cannot be reached (",
+        "refuses": "S3 is overloaded or not well (",
+        "forbidden": "S3 denies access: the connection's user needs s3:GetObject on this bucket (",
+    }
+    assert run["a.raw"].startswith(f"FAILURE - {said[how]}")
     assert identity(stand.path("a.raw")) == before
     assert stand.path("a.raw").read_bytes() == content
+    assert stand.others == []
+
+
+def test_h3_corrupted_file_is_healed_when_only_the_download_tells_the_part_size(stand: Stand) -> None:
+    """No usual part size proves the file on disk; one proves the download, so the file on disk is the wrong one."""
+    stand.put("a.raw", LARGE, "H3", part_mib=8, part_size=100 * MIB)  # uploaded as one part: S3 cannot tell
+    stand.damage("a.raw", 9)
+    run = stand.restore()
+    assert run["a.raw"].startswith("OK - Self-healed (hash mismatch detected, re-downloaded) (")
+    stand.assert_right()
+    assert stand.others == []
+    assert stand.restore()["a.raw"] == "OK - Skipped (already exists)"
+
+
+def test_h3_nothing_proves_what_is_on_disk_nor_the_download(stand: Stand) -> None:
+    """A part size that nobody knows: the file on disk may be the right one, and stays."""
+    stand.put("a.raw", LARGE, "H3", part_mib=7, part_size=100 * MIB)
+    stand.place("a.raw", LARGE)
+    before = identity(stand.path("a.raw"))
+    run = stand.restore()
+    assert run["a.raw"].startswith("FAILURE - Hash mismatch after download: expected ")
+    assert run["a.raw"].endswith(
+        "; the download was deleted"
+        "; the file on disk cannot be verified (ETag of unknown part size) and was not touched"
+    )
+    assert stand.server.bytes_sent() == len(LARGE), "no second try: the part size stays unknown"
+    assert identity(stand.path("a.raw")) == before
     assert stand.others == []
 
 

@@ -5,11 +5,13 @@ An out-of-memory kill is a SIGKILL.
 """
 
 import contextlib
+import itertools
 import json
 import logging
 import multiprocessing.process
 import os
 import re
+import resource
 import signal
 import sys
 import threading
@@ -91,7 +93,33 @@ def _term_before_first_file(handler: Any) -> None:
     handler.get_s3_client = terminated
 
 
+def _no_page_more(_handler: Any) -> None:
+    """From the 20th temporary file on, as below `ulimit -v`."""
+    count = itertools.count(1)
+
+    def audit(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and str(arguments[0]).endswith(".part") and next(count) == 20:
+            pages = int(Path("/proc/self/statm").read_text().split()[0])
+            limit = pages * resource.getpagesize()
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+    sys.addaudithook(audit)
+
+
+def _no_memory_for_every_ninth(_handler: Any) -> None:
+    """In whatever thread opens, renames or removes a temporary file of the folder."""
+    count = itertools.count(1)
+
+    def audit(_event: str, arguments: tuple[Any, ...]) -> None:
+        if arguments and f"/{ID}/.s3dl." in str(arguments[0]) and next(count) % 9 == 0:
+            raise MemoryError
+
+    sys.addaudithook(audit)
+
+
 MEDDLERS: dict[str, Callable[[Any], None]] = {
+    "no page more": _no_page_more,
+    "no memory for every ninth": _no_memory_for_every_ninth,
     "SIGTERM while the report is written": _term_while_report_is_written,
     "SIGTERM before the first file": _term_before_first_file,
 }
@@ -325,7 +353,22 @@ def test_sigkill_leaves_right_files_or_none_and_the_next_attempt_resumes(backup,
     assert_next_attempt_finishes(backup, resumed=True)
 
 
-@pytest.mark.parametrize("meddle", MEDDLERS)
+@pytest.mark.parametrize("meddle", ["no page more", "no memory for every ninth"])
+def test_worker_out_of_memory_tells_no_lie_and_the_next_attempt_finishes(backup, meddle):
+    """W1, W3: requests for memory are refused. (The kernel's own killer sends SIGKILL: see above.)"""
+    task = backup.begin(meddle=meddle)
+
+    task.ended_after(time.monotonic())
+
+    right = backup.right_files()
+    for line in (lines := backup.lines()).values():
+        assert line.startswith("OK - ") or line == "FAILURE - Out of memory on the worker (MemoryError)", line
+    assert {path for path, line in lines.items() if line.startswith("OK - ")} <= right
+    assert (len(right) < len(FILES)) == (meddle == "no memory for every ninth"), "else it tests nothing"
+    assert_next_attempt_finishes(backup, resumed=False)
+
+
+@pytest.mark.parametrize("meddle", [name for name in MEDDLERS if name.startswith("SIGTERM")])
 def test_signal_at_an_awkward_moment_costs_no_report(backup, meddle):
     """A5: found by the chaos suite."""
     task = backup.begin(meddle=meddle)

@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import stat
+import string
 import traceback
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from common.callbacks import on_failure_callback
+from common.secrets_in_logs import blank_credentials_of_botocore
 from demo.mongo_server import DATABASE
 from demo.s3_server import S3Server
 from tests.functional.conftest import SECRET_KEY, Kraken
@@ -162,6 +164,17 @@ def test_no_temporary_credential_of_an_assumed_role_is_said(kraken: Kraken, ears
     for secret in (SECRET_KEY, ACCESS_KEY, token, temporary_key):
         assert secret not in heard, secret
     assert re.findall(r"<(?:SecretAccessKey|SessionToken|AccessKeyId)>([^<]*)<", heard.replace("***", "")) == [""] * 3
+
+
+@pytest.mark.parametrize("form", ["<SecretAccessKey>{}</SecretAccessKey>", "x-amz-security-token:{}", "Token': b'{}'"])
+def test_no_letter_of_a_credential_is_said_whatever_it_begins_with(caplog: pytest.LogCaptureFixture, form: str):
+    """Found as a test that failed once in 64 runs: the first letter of a value was taken for the b of bytes."""
+    blank_credentials_of_botocore()
+    caplog.set_level(logging.DEBUG, logger="botocore.parsers")
+    for letter in string.ascii_letters + string.digits + "+/":
+        logging.getLogger("botocore.parsers").debug("Response body:\n%s", form.format(f"{letter}3cret/+=="))
+
+    assert caplog.messages == [f"Response body:\n{form.format('***')}"] * 64
 
 
 def test_credentials_that_the_client_signs_with_are_known_to_airflows_masker(kraken: Kraken, s3_server: S3Server):

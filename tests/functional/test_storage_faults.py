@@ -86,7 +86,7 @@ def test_disk_that_cannot_reserve_is_full_midway(
     stand: Stand, small_disk, form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without fallocate, the writes fail: what has come is kept, with its journal, and resumed when there is room."""
-    monkeypatch.setattr(local_files, "_fallocate", lambda _fd, _size: None)
+    monkeypatch.setattr(local_files, "_fallocate", lambda *_: False)
     small_disk("size=20m")
     stand.put("a.raw", JOURNALLED, form, part_mib=4)
     run = stand.restore(max_concurrency=1)

@@ -123,7 +123,15 @@ def test_worker_serves_the_queue_of_the_dag(services: dict[str, dict[str, Any]])
 
     command = services["airflow-worker"]["command"]
     assert command[command.index("--queues") + 1] == f"{AIRFLOW_QUEUE_PREFIX}s3_download"
-    assert services["airflow-worker"]["environment"]["AIRFLOW__CELERY__WORKER_CONCURRENCY"] == "2"
+
+
+def test_downloads_leave_a_worker_room_for_small_tasks(services: dict[str, dict[str, Any]]) -> None:
+    """Else they wait for hours, and Airflow fails what is queued for half an hour."""
+    slots = re.search(
+        r"^POOL_SLOTS=(\d+)$", (REPOSITORY / "airflow_src/docker/airflow-init.sh").read_text(), re.MULTILINE
+    )
+    assert slots
+    assert int(services["airflow-worker"]["environment"]["AIRFLOW__CELERY__WORKER_CONCURRENCY"]) > int(slots[1])
 
 
 def test_worker_writes_to_the_output_that_the_settings_name(

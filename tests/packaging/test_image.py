@@ -1,7 +1,9 @@
 """The Dockerfile, as far as it goes without an engine: its claims, and its install steps in a clean environment."""
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -18,6 +20,7 @@ INSTRUCTIONS = [
     for line in re.sub(r"^#.*\n", "", DOCKERFILE, flags=re.MULTILINE).replace("\\\n", " ").splitlines()
     if line.strip()
 ]
+IGNORED = (REPOSITORY / ".dockerignore").read_text().splitlines()
 UV = Path(sys.executable).with_name("uv")
 
 
@@ -52,9 +55,8 @@ def test_nothing_is_fetched_but_what_the_lock_names() -> None:
 
 def test_copied_folders_are_in_the_build_context() -> None:
     sources = [line.split()[1] for line in INSTRUCTIONS if line.startswith("COPY ")]
-    ignored = (REPOSITORY / ".dockerignore").read_text().splitlines()
-    let_in = [line[1:] for line in ignored if line.startswith("!")]
-    assert "*" in ignored
+    let_in = [line[1:] for line in IGNORED if line.startswith("!")]
+    assert "*" in IGNORED
     for source in sources:
         assert (REPOSITORY / source).exists(), source
         assert any(source == folder or source.startswith(f"{folder}/") for folder in let_in), source
@@ -107,17 +109,83 @@ def image_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python
 
 
+@pytest.fixture(scope="module")
+def image_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the COPY and chmod steps of the Dockerfile put below `/`."""
+    root = tmp_path_factory.mktemp("root")
+    kept_out = [line[3:] for line in IGNORED if line.startswith("**/")]
+    for line in INSTRUCTIONS:
+        if line.startswith("COPY airflow_src/") and not line.endswith(".lock"):
+            _, source, target = line.split()
+            shutil.copytree(REPOSITORY / source, root / target[1:], ignore=shutil.ignore_patterns(*kept_out))
+    (chmod,) = [line.removeprefix("RUN ") for line in INSTRUCTIONS if line.startswith("RUN chmod")]
+    subprocess.run(chmod.replace(" /", f" {root}/"), shell=True, check=True)
+    return root
+
+
 @pytest.fixture
-def container_environment(tmp_path: Path) -> dict[str, str]:
-    """The image's environment, with folders of this machine."""
-    source = REPOSITORY / "airflow_src"
-    return {
-        "PATH": os.environ["PATH"],
-        "AIRFLOW_HOME": str(tmp_path),
-        "HOME": str(tmp_path),
-        "LOGNAME": "airflow",
-        "PYTHONPATH": f"{source / 'dags'}:{source / 'plugins'}",
-    }
+def container_environment(image_root: Path, tmp_path: Path) -> dict[str, str]:
+    """The image's environment, with folders of this machine; the code is that of the image."""
+    (line,) = [line.removeprefix("ENV ") for line in INSTRUCTIONS if line.startswith("ENV ")]
+    variables = dict(part.split("=", 1) for part in line.split())
+    variables["PYTHONPATH"] = variables["PYTHONPATH"].replace("/opt", f"{image_root}/opt")
+    return {**variables, "PATH": os.environ["PATH"], "AIRFLOW_HOME": str(tmp_path), "HOME": str(tmp_path)}
+
+
+def test_image_has_all_of_our_code_and_nothing_else(image_root: Path) -> None:
+    ours = subprocess.run(
+        [
+            "git",
+            "ls-files",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+            *(f"airflow_src/{name}" for name in ("dags", "plugins", "envs", "docker")),
+        ],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    opt = image_root / "opt/airflow"
+    inside = {f"airflow_src/{path.relative_to(opt)}" for path in opt.rglob("*") if path.is_file()}
+    assert inside == set(ours)
+    assert {path.stat().st_mode & 0o777 for path in opt.rglob("*") if path.is_dir()} == {0o755}
+    assert {path.stat().st_mode & 0o666 for path in opt.rglob("*") if path.is_file()} == {0o644}
+
+
+def test_dags_and_all_modules_load_from_the_image(
+    image_python: Path, image_root: Path, container_environment: dict[str, str]
+) -> None:
+    """With nothing but the locked packages: what a module imports and the lock lacks is found here."""
+    opt = image_root / "opt/airflow"
+    code = (
+        "import importlib, json, sys\n"
+        "from airflow.dag_processing.dagbag import DagBag\n"
+        "bag = DagBag(sys.argv[1])\n"
+        "for name in sys.argv[2:]:\n"
+        "    importlib.import_module(name)\n"
+        "print(json.dumps([sorted(bag.dags), bag.import_errors]))"
+    )
+    folders = {opt / "dags": "impl/**/*.py", opt / "plugins": "**/*.py"}
+    modules = [
+        ".".join(path.relative_to(folder).with_suffix("").parts)
+        for folder, pattern in folders.items()
+        for path in folder.glob(pattern)
+        if path.name != "__init__.py"
+    ]
+    assert {"impl.batch_impl", "s3_restore.restorer", "common.restore_metrics"} <= set(modules)
+    result = subprocess.run(
+        [image_python, "-W", "ignore", "-B", "-c", code, opt / "dags", *modules, "awscrt.checksums", "statsd"],
+        env=container_environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    dags, errors = json.loads(result.stdout.splitlines()[-1])
+    assert errors == {}
+    assert dags == ["s3_batch_downloader", "s3_downloader"]
 
 
 def test_install_steps_give_the_airflow_of_the_lock(image_python: Path, container_environment: dict[str, str]) -> None:
@@ -131,7 +199,9 @@ def test_install_steps_give_the_airflow_of_the_lock(image_python: Path, containe
     assert result.stdout.split()[-1] == pins("requirements.txt")["apache-airflow"]
 
 
-def test_what_compose_configures_can_be_imported(image_python: Path, container_environment: dict[str, str]) -> None:
+def test_what_compose_configures_can_be_imported(
+    image_python: Path, image_root: Path, container_environment: dict[str, str]
+) -> None:
     code = (
         "import common, mongoengine, psycopg2, redis, boto3\n"
         "from airflow.providers.celery.executors.celery_executor import CeleryExecutor\n"
@@ -146,7 +216,7 @@ def test_what_compose_configures_can_be_imported(image_python: Path, container_e
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    assert result.stdout.split()[-1] == str(REPOSITORY / "airflow_src/plugins/common/__init__.py")
+    assert result.stdout.split()[-1] == str(image_root / "opt/airflow/plugins/common/__init__.py")
 
 
 def test_worker_check_hides_the_password_of_the_broker(image_python: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ TABLE = [
     # restorable, local, set aside before, action
     ("no", ANY, ANY, "REFUSE"),
     ("yes", "BLOCKED", ANY, "REFUSE"),
-    ("yes", "UNPROVABLE", ANY, "REFUSE"),
+    ("yes", "UNPROVABLE", ANY, "DOWNLOAD_BESIDE"),
     ("yes", "RIGHT", ANY, "SKIP"),
     ("yes", "MISSING", "no", "DOWNLOAD"),
     ("yes", "MISSING", "yes", "HEAL"),

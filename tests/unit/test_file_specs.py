@@ -128,7 +128,7 @@ def test_parse_size(stored, size):
 def test_build_file_specs_joins_database_and_s3():
     expected = ExpectedHash(MD5)
     specs = build_file_specs(
-        {"a": (5, expected), "d/b": (7.0, None), "c": (None, MD5)},
+        {"a": (5, expected), "d/b": (7.0, None), "c": (None, None)},
         {"a": ("bucket", "p/a"), "d/b": ("bucket", "p/d/b"), "c": ("bucket", "p/c")},
     )
     assert specs == [
@@ -137,3 +137,22 @@ def test_build_file_specs_joins_database_and_s3():
         FileSpec("c", "bucket", "p/c", None, None),
     ]
     assert total_bytes(specs) == 12
+
+
+@pytest.mark.parametrize(
+    ("text", "md5", "etag", "part_size"),
+    [
+        (MD5, MD5, None, None),
+        (f"{MD5}-3", None, f"{MD5}-3", None),
+        (f"{MD5}-3__100", None, f"{MD5}-3", 100 * 1024**2),
+    ],
+)
+def test_bare_text_of_a_hosts_parse_file_info_item_is_an_expected_hash_too(text, md5, etag, part_size):
+    (spec,) = build_file_specs({"a": (5, text)}, {"a": ("bucket", "a")})
+    assert (spec.expected.md5, spec.expected.etag, spec.expected.part_size) == (md5, etag, part_size)
+
+
+@pytest.mark.parametrize("text", ["", "d41d8", MD5 + "-", "-3", 5, ["x"]])
+def test_what_is_no_hash_is_none(text):
+    (spec,) = build_file_specs({"a": (5, text)}, {"a": ("bucket", "a")})
+    assert spec.expected is None

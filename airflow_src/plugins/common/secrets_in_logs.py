@@ -19,10 +19,11 @@ _LOGGERS = (
     "botocore.auth", "botocore.credentials", "botocore.endpoint", "botocore.hooks", "botocore.httpsession",
     "botocore.parsers", "botocore.regions", "botocore.utils", "urllib3.connectionpool",
 )  # fmt: skip
-_HEADER = re.compile(r"(?i)(authorization['\"]?\s*[:=]\s*b?['\"]?)[^'\"\n]+")
+_QUOTE = r"(?:b?['\"])?"  # the b of bytes only before a quote: else the first letter of a value would be taken for it
+_HEADER = re.compile(rf"(?i)(authorization['\"]?\s*[:=]\s*{_QUOTE})[^'\"\n]+")
 _FIELD = re.compile(
     r"(?i)((?:token|signature(?:provided)?|credential|secret-?access-?key|access-?key-?id|samlassertion)"
-    r"['\"]?\s*[:=>]\s*b?['\"]?)[^\s'\"<>&,;}]+"
+    rf"['\"]?\s*[:=>]\s*{_QUOTE})[^\s'\"<>&,;}}]+"
 )
 _USER_AND_PASSWORD = re.compile(r"[^\s/@:'\"]+:[^\s/@'\"]+@")  # of a URL
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from s3_restore.expected_hash import ExpectedHash
+from s3_restore.expected_hash import ExpectedHash, parse_expected_hash
 
 REPORT_PREFIX = "_download_status_"
 TEMPORARY_NAME = re.compile(r"\.s3dl\.(?P<digest>[0-9a-f]{12})\.(?P<owner>[0-9a-f-]+)\.(?P<kind>part|journal)")
@@ -98,7 +98,8 @@ def build_file_specs(
     """Join what the database says of each file with where its object is.
 
     Args:
-        parsed_file_info: relative path -> (size, expected hash), as ``parse_file_info_item`` gives them.
+        parsed_file_info: relative path -> (size, expected hash), as ``parse_file_info_item`` gives them: ours an
+            ExpectedHash, that of a host perhaps the bare text of an MD5 or an ETag.
         s3_paths: relative path -> (bucket, key), as ``reconstruct_s3_paths`` gives them.
 
     """
@@ -108,10 +109,14 @@ def build_file_specs(
             bucket=s3_paths[path][0],
             key=s3_paths[path][1],
             size=parse_size(size),
-            expected=expected if isinstance(expected, ExpectedHash) else None,
+            expected=_as_expected_hash(expected),
         )
         for path, (size, expected) in parsed_file_info.items()
     ]
+
+
+def _as_expected_hash(said: object) -> ExpectedHash | None:
+    return said if isinstance(said, ExpectedHash) else parse_expected_hash([None, said, said])
 
 
 def is_included(relative_path: str, glob: str) -> bool:

@@ -21,7 +21,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -40,6 +40,7 @@ _STAT_BLOCK_BYTES = 512  # what st_blocks counts in, whatever the file system's 
 _REPORT = "report"  # stands for any report in temporary names, so that one finds what another left that was killed
 _REPORT_STALE_AFTER_S = 300.0  # a hundred times what writing one takes
 _COPY_BYTES = 1024**2
+_PREALLOCATION_STEP_BYTES = 16 * 1024**2  # some milliseconds on a tmpfs, which touches each page
 _SIGN_OF_LIFE_S = 30.0
 
 
@@ -87,17 +88,25 @@ class OpenFile:
         """Its state now."""
         return Identity.of(os.fstat(self._fd))
 
-    def preallocate(self, size: int) -> None:
+    def preallocate(self, size: int, before_each_step: Callable[[], None] = lambda: None) -> None:
         """Make it ``size`` bytes long and reserve the space where the file system can.
+
+        In steps, so that others can write to it meanwhile: the kernel locks the file for as long as a step takes.
+
+        Args:
+            size: bytes.
+            before_each_step: may raise to stop.
 
         Raises:
             OSError: ENOSPC or EDQUOT when the space is not there.
 
         """
-        if size:
-            _fallocate(self._fd, size)
         if os.fstat(self._fd).st_size != size:
             os.ftruncate(self._fd, size)
+        for start in range(0, size, _PREALLOCATION_STEP_BYTES):
+            before_each_step()
+            if not _fallocate(self._fd, start, min(_PREALLOCATION_STEP_BYTES, size - start)):
+                return
 
     def data_ranges(self) -> Iterator[tuple[int, int]]:
         """Ranges (first byte, byte after the last) that were written; what is only reserved is left out."""
@@ -509,15 +518,15 @@ def write_new_file(folder: Path, names: Iterable[str], text: str) -> Path:
             _remove(dead)
     temporary = _temporary_path(folder / _REPORT, owner)
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-        with open(fd, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_synced(temporary, text)
         for name in names:
             path = folder / name
             try:
-                _link_or_rename(temporary, path)
+                try:
+                    _link_or_rename(temporary, path)
+                except FileNotFoundError:  # a host whose clock is far ahead took it for what a dead run left (W6)
+                    _write_synced(temporary, text)
+                    _link_or_rename(temporary, path)
             except FileExistsError:
                 continue
             sync_folder(folder)
@@ -528,6 +537,14 @@ def write_new_file(folder: Path, names: Iterable[str], text: str) -> Path:
         owners.release(owner)
 
 
+def _write_synced(path: Path, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    with open(fd, "w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def _link_or_rename(temporary: Path, path: Path) -> None:
     try:
         os.link(temporary, path)
@@ -536,7 +553,11 @@ def _link_or_rename(temporary: Path, path: Path) -> None:
             raise
         # No hard links here (CIFS, FAT): reserve the name, then rename onto the reservation.
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
-        os.replace(temporary, path)
+        try:
+            os.replace(temporary, path)
+        except OSError:
+            _remove_if_empty(path)
+            raise
 
 
 def _digest(final: Path) -> str:
@@ -652,8 +673,8 @@ def _mtime(path: Path) -> float:
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _fallocate(fd: int, size: int) -> None:
-    """Reserve space where the file system can.
+def _fallocate(fd: int, start: int, length: int) -> bool:
+    """Reserve space; false where the file system cannot.
 
     Not ``os.posix_fallocate``: where a file system cannot, that one writes a zero to every block.
 
@@ -663,11 +684,12 @@ def _fallocate(fd: int, size: int) -> None:
     """
     function = getattr(_libc, "fallocate64", None) or getattr(_libc, "fallocate", None)
     if function is None:
-        return
+        return False
     number = errno.EINTR
     while number == errno.EINTR:
-        if function(fd, 0, ctypes.c_int64(0), ctypes.c_int64(size)) == 0:
-            return
+        if function(fd, 0, ctypes.c_int64(start), ctypes.c_int64(length)) == 0:
+            return True
         number = ctypes.get_errno()
     if number not in _NO_PREALLOCATION:
         raise OSError(number, os.strerror(number))
+    return False

@@ -82,19 +82,34 @@ class _Right:
 
 @dataclass
 class _Work:
-    """One file in work."""
+    """One file in work.
+
+    Attributes:
+        spec: what should be there.
+        begun: when, on the monotonic clock.
+        asides: corrupted versions that were set aside.
+        undecided: what is at the final path, when nobody can tell whether it is right.
+        fetched: bytes received so far.
+        reused: bytes kept from an earlier attempt or a corrupted version.
+        second_try: whether it failed before in this run.
+
+    """
 
     spec: FileSpec
     begun: float
     asides: list[Path] = field(default_factory=list)
+    undecided: Identity | None = None
     fetched: int = 0
     reused: int = 0
     second_try: bool = False
 
-    def kept_aside(self) -> str:
-        """Tell where a corrupted version is, for a reason."""
-        names = " and ".join(aside.name for aside in self.asides)
-        return f"; the corrupted file is kept as {names}" if names else ""
+    def kept(self) -> str:
+        """Tell what became of what was there before, for a reason."""
+        if self.asides:
+            return f"; the corrupted file is kept as {' and '.join(aside.name for aside in self.asides)}"
+        if self.undecided:
+            return "; the file on disk cannot be verified (ETag of unknown part size) and was not touched"
+        return ""
 
 
 class Restorer:
@@ -179,7 +194,7 @@ class Restorer:
                 outcomes.append(done[path])
             elif path in in_work:
                 work = in_work[path]
-                said = f"Not finished ({why_not_finished}); the next run goes on from here{work.kept_aside()}"
+                said = f"Not finished ({why_not_finished}); the next run goes on from here{work.kept()}"
                 outcomes.append(FileOutcome(path, Result.FAILED, said, bytes_fetched=work.fetched))
             elif spec in self._try_again:
                 outcomes.append(self._try_again[spec])
@@ -238,12 +253,14 @@ class Restorer:
         outcome = FileOutcome(
             spec.relative_path,
             Result.FAILED,
-            _reason(error) + work.kept_aside(),
+            _reason(error) + work.kept(),
             bytes_fetched=work.fetched,
             bytes_reused=work.reused,
             seconds=time.monotonic() - work.begun,
         )
         passing = isinstance(error, (TransientStoreError, HashMismatchError, ChangedMeanwhileError))
+        # A part size that nobody knows is the likelier reason then, and stays unknown.
+        passing = passing and not (isinstance(error, HashMismatchError) and work.undecided)
         if passing and not work.second_try and not self._stop.is_set():
             logging.warning("%s: %s; it is tried once more after the other files", spec.relative_path, error)
             self._try_again[spec] = outcome
@@ -290,9 +307,7 @@ class Restorer:
             action = decide(restorable=True, local=state, set_aside_before=bool(asides))
             if action is Action.SKIP and identity:
                 return self._skipped(work, path, identity)
-            if action is Action.REFUSE:
-                reason = "Cannot be verified: file_info has an ETag of unknown part size; nothing was touched"
-                return FileOutcome(spec.relative_path, Result.FAILED, reason)
+            work.undecided = identity if action is Action.DOWNLOAD_BESIDE else None
             try:
                 if action is Action.HEAL:
                     work.asides = [self._files.set_aside(path, identity)] if identity else asides
@@ -351,16 +366,27 @@ class Restorer:
         return LocalState.WRONG, identity, path
 
     def _prove(self, file: OpenFile, size: int, spec: FileSpec, version: ObjectVersion | None = None) -> Verdict:
+        """Decide whether a file has the expected bytes.
+
+        Raises:
+            ObjectStoreError: when it stays undecided because S3 does not answer.
+
+        """
         if spec.expected is None:
             return Verdict.UNDECIDED
+        unanswered: list[ObjectStoreError] = []
 
         def hint() -> int | None:
             try:
                 return self._transfer.ask(partial(self._store.part_size, spec.bucket, spec.key, version, size))
-            except ObjectStoreError:
+            except ObjectStoreError as error:
+                unanswered.append(error)  # often the usual part sizes decide it all the same
                 return None
 
-        return self._prover.prove(file, size, spec.expected, hint)
+        verdict = self._prover.prove(file, size, spec.expected, hint)
+        if verdict is Verdict.UNDECIDED and unanswered:
+            raise unanswered[0]
+        return verdict
 
     # --- fetching ----------------------------------------------------------------------------------------------
 
@@ -426,6 +452,8 @@ class Restorer:
                 work.fetched = fetched_before + fetch.bytes_fetched
                 work.reused = fetch.bytes_reused
             self._check_proved(temporary, spec, expected, digests, fetch.version)
+            if work.undecided:  # what gives the hash is another file, so the one on disk is corrupted
+                work.asides = [self._files.set_aside(path, work.undecided)]
             return self._files.put_in_place(temporary, work.asides)
         except BaseException as error:
             self._end_badly(temporary, fetch, error)
@@ -577,6 +605,8 @@ def _reason(error: BaseException) -> str:
         return f"{kind}: {error.strerror or os.strerror(error.errno)} ({code})"
     if isinstance(error, (ObjectStoreError, BlockedPathError, HashMismatchError, ChangedMeanwhileError)):
         return str(error)
+    if isinstance(error, MemoryError):
+        return "Out of memory on the worker (MemoryError)"
     return f"Unexpected {type(error).__name__}: {error}"
 
 

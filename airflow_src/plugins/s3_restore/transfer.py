@@ -196,14 +196,17 @@ class Transfer:
             OSError: when the disk does not take it.
 
         """
-        fetch.temporary.preallocate(fetch.layout.size)
-        count = len(fetch.layout)
         try:
-            if count == 1:
-                return [self._fetch_single(fetch)]
-            return self.in_parallel(
-                [partial(self._cancelling, fetch, self._fetch_stream, fetch, index) for index in range(count)]
-            )
+            if fetch.layout.size <= 2 * SEGMENT_BYTES:
+                fetch.temporary.preallocate(fetch.layout.size)
+                return self._fetch_streams(fetch)
+            # Beside the streams: where every page is touched (tmpfs), it takes as long as half of the writing.
+            preallocate = partial(fetch.temporary.preallocate, fetch.layout.size, partial(self._check_stop, fetch))
+            preallocated = self._pool.apply_async(self._cancelling, (fetch, preallocate))
+            try:
+                return self._fetch_streams(fetch)
+            finally:
+                preallocated.get()
         except StoppedError:
             if fetch.failure:  # the others were stopped because of it
                 raise fetch.failure from None
@@ -221,6 +224,14 @@ class Transfer:
             raise
 
     # --- streams -----------------------------------------------------------------------------------------------
+
+    def _fetch_streams(self, fetch: Fetch) -> list[bytes]:
+        count = len(fetch.layout)
+        if count == 1:
+            return [self._fetch_single(fetch)]
+        return self.in_parallel(
+            [partial(self._cancelling, fetch, self._fetch_stream, fetch, index) for index in range(count)]
+        )
 
     def _fetch_stream(self, fetch: Fetch, index: int) -> bytes:
         """Fetch one stream with one connection; hash it while it arrives."""

@@ -65,37 +65,28 @@ class AirflowStack:
         command: Path | None = None,
     ) -> None:
         self.home = home
-        port = pick_port(preferred_port)
-        self.url = f"http://{LOCALHOST}:{port}"
-        self.api = AirflowApi(self.url)
+        self.port = pick_port(preferred_port)
+        self.url = f"http://{LOCALHOST}:{self.port}"
+        self.api = self._make_api()
         self.command = command or home / "airflow"
         self._settings = {
             "AIRFLOW_HOME": str(home),
             "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(aws_connection),
-            "AIRFLOW__API__BASE_URL": self.url,
-            "AIRFLOW__API__HOST": LOCALHOST,
-            "AIRFLOW__API__PORT": str(port),
-            "AIRFLOW__API__SECRET_KEY": secrets.token_urlsafe(48),
-            "AIRFLOW__API__WORKERS": "1",
-            "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(64),
             "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS_FOLDER),
-            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
-            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
             "AIRFLOW__CORE__FERNET_KEY": urlsafe_b64encode(secrets.token_bytes(32)).decode(),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__PARALLELISM": "4",
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(PLUGINS_FOLDER),
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-            "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
             # The same that a container has: our packages beside the DAG folder that Airflow adds itself.
             "PYTHONPATH": os.pathsep.join(map(str, (DAGS_FOLDER, PLUGINS_FOLDER))),
+            **self._settings_of_this_line(),
             **variables,
         }
         self._environment = environment(self._settings)
         self.scheduler = self._part("scheduler", "--skip-serve-logs")
-        self.processes = [self._part("api-server"), self.scheduler, self._part("dag-processor")]
+        self.processes = [self.scheduler, *self._other_parts()]
 
     @property
     def is_migrated(self) -> bool:
@@ -161,6 +152,28 @@ class AirflowStack:
             raise RuntimeError(f"`airflow dags trigger` ended with {call.returncode}:\n{call.stdout}{call.stderr}")
         # Log lines may come first; the answer is the JSON list at the end.
         return str(json.loads(call.stdout[call.stdout.index("[{") :])[0]["dag_run_id"])
+
+    # What is not the same on Airflow 2: tests/support/airflow2_stack.py.
+
+    def _make_api(self) -> AirflowApi:
+        return AirflowApi(self.url)
+
+    def _settings_of_this_line(self) -> dict[str, str]:
+        return {
+            "AIRFLOW__API__BASE_URL": self.url,
+            "AIRFLOW__API__HOST": LOCALHOST,
+            "AIRFLOW__API__PORT": str(self.port),
+            "AIRFLOW__API__SECRET_KEY": secrets.token_urlsafe(48),
+            "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(64),
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
+        }
+
+    def _other_parts(self) -> list[ChildProcess]:
+        return [self._part("api-server"), self._part("dag-processor")]
 
     @property
     def _migrated_database(self) -> Path:

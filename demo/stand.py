@@ -39,7 +39,7 @@ class Stand:
         project_output: folder that the DAG restores the samples to.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, airflow: type[AirflowStack] = AirflowStack) -> None:
         self.home = home
         self.instrument = home / "instrument"
         self.output = home / "output"
@@ -53,7 +53,7 @@ class Stand:
         write_settings(self.settings_file, self.output)
         self.s3 = S3Server(home / "s3.log", S3_PORT)
         self.mongo = MongoServer(home / "mongo", preferred_port=MONGO_PORT)
-        self.airflow = AirflowStack(
+        self.airflow = airflow(
             home / "airflow_home",
             self.s3.airflow_connection(),
             product_environment(self.settings_file, self.mongo),

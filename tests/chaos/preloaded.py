@@ -2,11 +2,13 @@
 
 import gc
 
-import airflow.sdk.execution_time.timeout  # noqa: F401
 import boto3
 
 import impl.handler_impl  # noqa: F401
 import tests.chaos.child  # noqa: F401
+from tests.support.airflow_lines import task_timeout
+
+task_timeout()
 
 SESSION = boto3.session.Session()
 """Has read the model of S3 already, which takes longer than most restores here."""

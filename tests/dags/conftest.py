@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from tests.support import airflow_lines
+from tests.support.airflow_lines import load_dags
+
 SOURCE = Path(__file__).parents[2] / "airflow_src"
 DAGS, PLUGINS = SOURCE / "dags", SOURCE / "plugins"
 
@@ -24,9 +27,7 @@ if "AIRFLOW_HOME" not in os.environ:
 @pytest.fixture(scope="session")
 def dag_bag() -> Any:
     """All DAGs of the folder, by Airflow's own loader."""
-    from airflow.dag_processing.dagbag import DagBag  # noqa: PLC0415 (seconds)
-
-    return DagBag(DAGS)
+    return load_dags(DAGS)
 
 
 @pytest.fixture(scope="session")
@@ -35,21 +36,18 @@ def dag(dag_bag: Any) -> Any:
     return dag_bag.dags["s3_downloader"]
 
 
+# Runs after `airflow_lines`, whose text stands before it: the process has no folder of ours but those of the settings.
 _PROBE = """
 import json, sys
-from pathlib import Path
-import airflow.plugins_manager as plugins_manager
-from airflow.dag_processing.dagbag import BundleDagBag
-plugins_manager.ensure_plugins_loaded()
 from airflow.configuration import conf
-folder = Path(conf.get("core", "dags_folder"))
-bag = BundleDagBag(folder, bundle_path=folder, bundle_name="dags-folder")
+errors = plugin_errors()
+bag = load_dags(Path(conf.get("core", "dags_folder")))
 files = {name: getattr(module, "__file__", None) for name, module in list(sys.modules.items())}
 modules = {name: file for name, file in files.items() if isinstance(file, str)}
 json.dump({
     "dags": sorted(bag.dags),
     "import_errors": bag.import_errors,
-    "plugin_errors": plugins_manager._get_plugins()[1],
+    "plugin_errors": errors,
     "modules": modules,
     "path": sys.path,
 }, open(sys.argv[1], "w"))
@@ -72,7 +70,7 @@ def airflow_process(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     }
     result = folder / "result.json"
     ran = subprocess.run(
-        [sys.executable, "-c", _PROBE, result],
+        [sys.executable, "-c", Path(airflow_lines.__file__).read_text() + _PROBE, result],
         env=environment,
         cwd=folder,
         capture_output=True,

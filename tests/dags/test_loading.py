@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.dags.conftest import DAGS, PLUGINS, SOURCE
+from tests.support.airflow_lines import find_modules
 
 
 def found_by_airflow(folder: Path, syntax: str) -> list[str]:
     """Python files of a folder that Airflow's own walker finds."""
-    from airflow._shared.module_loading import find_path_from_directory  # noqa: PLC0415 (after AIRFLOW_HOME is set)
-
-    found = [Path(path) for path in find_path_from_directory(str(folder), ".airflowignore", syntax)]
+    found = [Path(path) for path in find_modules(folder, syntax)]
     return sorted(str(path.relative_to(folder)) for path in found if path.suffix == ".py")
 
 

@@ -25,6 +25,7 @@ import pytest
 
 from tests.chaos import child as chaos_child
 from tests.functional.conftest import Kraken
+from tests.support.airflow_lines import task_timeout
 from tests.support.fault_proxy import FaultProxy
 from tests.support.fault_rules import Rule, Stall, Throttle
 from tests.support.raw_files import MIB, raw_bytes
@@ -52,8 +53,6 @@ class Told:
 
 def run_task(environment: dict[str, str], told_file: str, log_file: str, timeout_s: float, meddle: str = "") -> None:
     """In the child: the task as Airflow calls it, below its time-out."""
-    from airflow.sdk.execution_time.timeout import TimeoutPosix  # noqa: PLC0415 (seconds, but loaded there already)
-
     from impl import handler_impl  # noqa: PLC0415
 
     os.environ.update(environment)
@@ -64,7 +63,7 @@ def run_task(environment: dict[str, str], told_file: str, log_file: str, timeout
     told = Told()
     begun = time.monotonic()
     try:
-        with TimeoutPosix(timeout_s):
+        with task_timeout()(timeout_s):
             handler_impl.download_raw_file_from_s3(None, params={"raw_file_id": ID})
     except BaseException as error:
         told = Told(type(error).__name__, str(error), list(getattr(error, "__notes__", ())))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.functional.conftest import Kraken
+from tests.support.airflow_lines import configure_metrics
 from tests.support.fault_proxy import FaultProxy
 from tests.support.fault_rules import Rule, Status
 from tests.support.raw_files import raw_bytes
@@ -23,15 +24,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 @pytest.fixture
 def listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Counter[str]]]:
     """A UDP socket that Airflow is told to send its metrics to; called, it gives what has come."""
-    from airflow.providers.common.compat.sdk import Stats  # noqa: PLC0415
-    from airflow.sdk.observability.metrics.stats_utils import get_stats_factory  # noqa: PLC0415
-
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         receiver.bind(("127.0.0.1", 0))
         receiver.settimeout(5)
         for name, value in (("ON", "True"), ("HOST", "127.0.0.1"), ("PORT", str(receiver.getsockname()[1]))):
             monkeypatch.setenv(f"AIRFLOW__METRICS__STATSD_{name}", value)
-        Stats.initialize(factory=get_stats_factory(), export_legacy_names=False)  # as Airflow's task runner does
+        configure_metrics()
 
         def received() -> Counter[str]:
             found: Counter[str] = Counter()
@@ -42,7 +40,7 @@ def listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Counter[s
 
         yield received
     monkeypatch.undo()
-    Stats.initialize(factory=get_stats_factory(), export_legacy_names=False)
+    configure_metrics()
 
 
 def test_files_by_outcome_bytes_and_seconds(kraken: Kraken, listener):

@@ -163,7 +163,8 @@ def test_no_temporary_credential_of_an_assumed_role_is_said(kraken: Kraken, ears
     assert temporary_key != ACCESS_KEY
     for secret in (SECRET_KEY, ACCESS_KEY, token, temporary_key):
         assert secret not in heard, secret
-    assert re.findall(r"<(?:SecretAccessKey|SessionToken|AccessKeyId)>([^<]*)<", heard.replace("***", "")) == [""] * 3
+    said = re.findall(r"<(SecretAccessKey|SessionToken|AccessKeyId)>([^<]*)<", heard)
+    assert set(said) == {("SecretAccessKey", "***"), ("SessionToken", "***"), ("AccessKeyId", "***")}
 
 
 @pytest.mark.parametrize("form", ["<SecretAccessKey>{}</SecretAccessKey>", "x-amz-security-token:{}", "Token': b'{}'"])

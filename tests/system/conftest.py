@@ -1,10 +1,13 @@
-"""A whole Airflow with servers and sample files, once a session."""
+"""A whole Airflow with servers and sample files, once a session: of the line that is installed."""
 
 from collections.abc import Iterator
 
 import pytest
 
+from demo.airflow_stack import AirflowStack
 from demo.stand import Stand
+from tests.support.airflow2_stack import Airflow2Stack
+from tests.support.airflow_lines import IS_AIRFLOW_2
 
 
 @pytest.fixture(scope="session")
@@ -15,5 +18,5 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     - `stand.instrument`: the original files; `stand.project_output`: where the DAG restores them to.
     - `stand.document(id)`, `stand.store(document)`: read and write documents in MongoDB.
     """
-    with Stand(tmp_path_factory.mktemp("stand")) as started:
+    with Stand(tmp_path_factory.mktemp("stand"), Airflow2Stack if IS_AIRFLOW_2 else AirflowStack) as started:
         yield started

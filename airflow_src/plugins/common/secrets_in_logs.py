@@ -45,6 +45,8 @@ def blank_credentials_of_botocore() -> None:
     """Blank credentials in what botocore logs at DEBUG, from now on; to repeat this is harmless."""
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_BLANKING)
+    # At DEBUG it shows the extra's config_kwargs, in which a proxy may have a password.
+    logging.getLogger("airflow.providers.amazon.aws.utils.connection_wrapper").setLevel(logging.INFO)
 
 
 def mask_credentials_of(client: Any) -> None:

@@ -161,6 +161,7 @@ class TemporaryFile(OpenFile):
         super().__init__(path, fd)
         self.final = final
         self.owner = owner
+        self.has_journal = False
 
     @property
     def journal_path(self) -> Path:
@@ -231,9 +232,7 @@ class LocalFiles:
         folder = path.parent
         if folder == self.destination:
             return
-        # A folder may have thousands of files: looked at once, and from then on only whether it is still the same one.
-        checked = self._safe_folders.get(folder)
-        if checked and checked == _device_and_inode(folder):
+        if self._is_checked(folder):
             return
         real_parent = os.path.realpath(folder)
         if os.path.commonpath([real_parent, self._real_destination]) != self._real_destination:
@@ -245,6 +244,11 @@ class LocalFiles:
         now = _device_and_inode(Path(real_parent))
         if now:
             self._safe_folders[folder] = now
+
+    def _is_checked(self, folder: Path) -> bool:
+        """Whether a folder was looked at before and is still the same one: it may have thousands of files."""
+        checked = self._safe_folders.get(folder)
+        return checked is not None and checked == _device_and_inode(folder)
 
     def look(self, path: Path) -> Identity | None:
         """What is at a final path; None for nothing.
@@ -284,6 +288,8 @@ class LocalFiles:
                 that was lost, and fill it.
 
         """
+        if self._is_checked(path.parent):
+            return
         if self.is_gone():
             raise FileNotFoundError(errno.ENOENT, "The destination is gone", str(self.destination))
         for folder in reversed(path.relative_to(self.destination).parents[:-1]):
@@ -313,9 +319,11 @@ class LocalFiles:
 
         Renaming decides between two attempts that want the same one. Further leftovers of dead attempts are removed.
         """
-        self._check_above(final)
         taken: TemporaryFile | None = None
-        for path in self.dead_leftovers(final):
+        leftovers = self.dead_leftovers(final)
+        if leftovers:
+            self._check_above(final)
+        for path in leftovers:
             journal = path.with_suffix(".journal")
             if taken is None and path.suffix == ".part" and journal.exists():
                 taken = self._take(path, journal, final)
@@ -463,7 +471,7 @@ class LocalFiles:
         identity = temporary.identity()
         temporary.close()
         # The newest first: those that a crash leaves are then still found, as their numbers have no gap.
-        for done_with in (*reversed(asides), temporary.journal_path):
+        for done_with in (*reversed(asides), *([temporary.journal_path] if temporary.has_journal else [])):
             _remove(done_with)
         return identity
 

@@ -509,6 +509,7 @@ class Restorer:
         fetch = Fetch(spec, layout, temporary, version, checkpoints=checkpoints or {})
         try:
             if header:
+                temporary.has_journal = True
                 fetch.journal = Journal(temporary.journal_path, None if checkpoints is not None else header)
         except BaseException:
             if checkpoints is None:  # nothing in it yet, and without a journal it cannot be resumed
@@ -553,9 +554,11 @@ class Restorer:
             HashMismatchError: if it does not.
 
         """
-        size = temporary.identity().size
         proved = expected.is_proved_by(digests)
-        if proved and self._settings.verify is Verify.READBACK:
+        if proved and self._settings.verify is Verify.INFLIGHT:
+            return
+        size = temporary.identity().size
+        if proved:
             temporary.sync()
             temporary.drop_cache()
             proved = self._prove(temporary, size, spec, version) is Verdict.PROVED

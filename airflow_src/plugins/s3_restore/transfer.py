@@ -30,7 +30,7 @@ from tenacity.wait import wait_random_exponential
 
 from s3_restore.expected_hash import PartLayout
 from s3_restore.file_specs import FileSpec
-from s3_restore.hashing import Hasher, StoppedError, md5, thread_buffer, update_from_file
+from s3_restore.hashing import BUFFER_BYTES, Hasher, StoppedError, md5, thread_buffer, update_from_file
 from s3_restore.journal import CHECKPOINT_BYTES, MAX_SILENCE_S, Checkpoint, Journal
 from s3_restore.local_files import ChangedMeanwhileError, OpenFile, TemporaryFile
 from s3_restore.object_store import ObjectStore, ObjectVersion, PermanentStoreError, TransientStoreError
@@ -198,7 +198,8 @@ class Transfer:
         """
         try:
             if fetch.layout.size <= 2 * SEGMENT_BYTES:
-                fetch.temporary.preallocate(fetch.layout.size)
+                if fetch.layout.size > BUFFER_BYTES:  # else the first write tells as much
+                    fetch.temporary.preallocate(fetch.layout.size)
                 return self._fetch_streams(fetch)
             # Beside the streams: where every page is touched (tmpfs), it takes as long as half of the writing.
             preallocate = partial(fetch.temporary.preallocate, fetch.layout.size, partial(self._check_stop, fetch))

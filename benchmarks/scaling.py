@@ -53,8 +53,9 @@ ACTIVE_RUNS = 16
 HEARTBEAT_S = 5
 """`[workers] min_heartbeat_interval` of Airflow: each running task updates its row once in so many seconds."""
 SLOT_IDLE_S = 4.0
-"""Seconds for each raw file in which its slot of the pool moves no byte: Airflow starts and ends the task. Measured
-with the services of `make test-fleet` on 2 cores."""
+"""Seconds for each raw file in which its slot of the pool moves no byte: Airflow starts and ends the task. Assumed:
+both tasks of a run take 3 s on a machine with nothing else to do, and `python -m tests.fleet` gave 7.4 s on 2 cores that
+ran all services, both workers and much else."""
 
 RAW_FILES = 10_000
 SMALLEST_GB, MEDIAN_GB, LARGEST_GB, SPREAD = 1.0, 3.0, 100.0, 1.0

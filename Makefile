@@ -32,6 +32,8 @@ lock: setup ## resolve requirements.txt files into the lock files
 	$(UV_COMPILE) tests/requirements.txt --constraints requirements.lock --output-file tests/requirements.lock
 	$(UV_COMPILE) airflow_src/docker/requirements.txt --constraints requirements.lock \
 	    --output-file airflow_src/docker/requirements.lock
+	$(UV_COMPILE) tests/airflow2/requirements.txt --override tests/airflow2/overrides.txt \
+	    --output-file tests/airflow2/requirements.lock
 
 demo: setup ## restore sample files with a real Airflow, then stay up (DEMO_EXIT=1: end by itself)
 	@$(BIN)/python -m demo
@@ -83,7 +85,7 @@ down: ## stop what `make up` started; volumes and restored files stay
 	@python3 airflow_src/docker/make_env.py
 
 clean: ## remove the environment and everything generated
-	rm -rf $(VENV) $(FLEET_VENV) .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV2) $(FLEET_VENV) .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- benchmarks: their own environment, because aws-cli and the product pin botocore differently ---
@@ -113,6 +115,28 @@ chaos: setup ## random faults against invariants (N=500 SEED=7; ONE=7000123 play
 
 soak: setup ## 1,000 restores in one process: no growth of memory, files or threads (N=1000)
 	@SOAK_RESTORES=$${N:-1000} $(PYTEST) -s tests/functional/test_soak.py
+
+# --- hosts: the other Airflow line, and the way into a deployment with packages of its own ---
+.PHONY: test-airflow2 drop-in
+VENV2 := .venv-airflow2
+STAMP2 := $(VENV2)/.installed
+TESTS2 ?= tests/dags tests/drop_in tests/functional/test_batch.py tests/functional/test_database.py \
+    tests/functional/test_ensure_local.py tests/functional/test_handler_*.py tests/functional/test_restore_metrics.py \
+    tests/functional/test_s3_utils.py tests/functional/test_security.py tests/system/test_s3_downloader_runs.py \
+    tests/system/test_task_ends.py::test_mark_failed_gives_a_report_at_once_and_clearing_resumes \
+    tests/system/test_batch_runs.py
+
+$(STAMP2): tests/airflow2/requirements.lock | setup
+	@test -x $(VENV2)/bin/python || $(BIN)/python -m venv --without-pip $(VENV2)
+	@echo "Installing Airflow 2.11 into $(VENV2) ..."
+	@VIRTUAL_ENV=$(VENV2) $(BIN)/uv pip install --quiet --requirements tests/airflow2/requirements.lock
+	@touch $@
+
+test-airflow2: $(STAMP2) ## the same files on Airflow 2.11: DAGs, tasks, whole runs, drop-in (TESTS2=tests/dags for a part)
+	$(VENV2)/bin/python -m pytest $(TESTS2) --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+drop-in: ## copy the feature into a deployment with packages of its own (DEST=/path/to/host/airflow_src)
+	@python3 airflow_src/drop_in/copy_into_host.py "$(DEST)"
 
 # --- a fleet: the environment of the image, and the servers of docker-compose.yaml as Debian packages ---
 .PHONY: test-fleet fleet-setup

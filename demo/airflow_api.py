@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-_TIMEOUT_SECONDS = 30
+_TIMEOUT_SECONDS = 90  # two cores that start several processes of Airflow keep one waiting long
 _POLL_SECONDS = 0.3
 _ENDED = {"success", "failed"}
 

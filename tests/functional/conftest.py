@@ -203,9 +203,9 @@ def assert_one_clear_line(error: BaseException) -> None:
 def _airflow() -> Iterator[None]:
     """Import Airflow before any test captures logs: its import replaces the handlers of the root logger.
 
-    And do once what botocore and the Amazon provider do for each client, of which there are hundreds: read the description
-    of S3 and the list of services, and walk the whole stack for the name of an operator, for the header User-Agent. That
-    was two thirds of the time of most tests.
+    And do once what botocore and the Amazon provider do for each of hundreds of clients: read the description of S3
+    and the list of services, and walk the whole stack for the name of an operator, for the header User-Agent. That was
+    two thirds of the time of most tests.
     """
     from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook  # noqa: PLC0415 (seconds, as the next one)
 

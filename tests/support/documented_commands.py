@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-DOCUMENTS = ("README.md", "CLAUDE.md", "SECURITY.md", "design_docs/S3_BACKUP_DESIGN.md", "benchmarks/README.md")
+DOCUMENTS = sorted(
+    str(path.relative_to(REPOSITORY))
+    for folder in (".", "design_docs", "benchmarks")
+    for path in (REPOSITORY / folder).glob("*.md")
+)
 
 # How a command begins -> the test that runs it.
 RUN_BY = {
@@ -18,6 +22,7 @@ RUN_BY = {
     "grep -v '^apache-airflow==' requirements.txt": "tests/system/test_documented_commands.py::test_install_steps",
     "airflow pools set s3_download_pool 2": "tests/system/test_documented_commands.py::test_install_steps",
     "airflow pools set s3_download_pool 4": "tests/system/test_documented_commands.py::test_install_steps",
+    "airflow db clean": "tests/system/test_documented_commands.py::test_install_steps",
     "airflow connections add aws_default": "tests/system/test_documented_commands.py::test_install_steps",
     "airflow dags list-import-errors": "tests/system/test_documented_commands.py::test_install_steps",
     "airflow dags test s3_downloader": "tests/system/test_documented_commands.py::test_install_steps",
@@ -37,7 +42,11 @@ HELD_BY = {
     "make demo": "tests/packaging/test_repository_files.py::test_ci_runs_all_tests",
     "make up": "tests/unit/test_docs.py::test_make_targets_exist",  # needs a container engine
     "airflow celery worker": "tests/packaging/test_compose.py::test_worker_serves_the_queue_of_the_dag",
+    ".venv/bin/python -m benchmarks.scaling": (
+        "tests/unit/test_scaling.py::test_the_tables_of_the_document_are_those_of_the_calculation"
+    ),
     "from impl.ensure_local import": "tests/functional/test_ensure_local.py::test_restores_only_what_is_wanted",
+    "airflow pools set s3_download_pool 6": "tests/system/test_documented_commands.py::test_install_steps",  # as with 4
     "pip-audit": "tests/unit/test_docs.py::test_paths_of_the_repository_exist",  # needs the internet
 }
 
@@ -74,5 +83,8 @@ def commands() -> Iterator[Command]:
 
 def the_command(beginning: str, document: str = "README.md") -> str:
     """The command that begins so, as it stands in a document."""
-    found = [command for command in commands() if command.beginning.startswith(beginning)]
-    return next(command.text for command in found if command.where.startswith(document))
+    return next(
+        command.text
+        for command in commands()
+        if command.beginning.startswith(beginning) and command.where.startswith(document)
+    )

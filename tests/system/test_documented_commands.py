@@ -100,8 +100,8 @@ def test_install_steps(stand: Stand, tmp_path: Path):
         }
     )
 
-    def do(beginning: str) -> str:
-        call = shell(f"set -e\n{the_command(beginning).replace('…', connection)}", clone, variables)
+    def do(beginning: str, document: str = "README.md") -> str:
+        call = shell(f"set -e\n{the_command(beginning, document).replace('…', connection)}", clone, variables)
         assert call.returncode == 0, f"{beginning}:\n{call.stdout}{call.stderr}"
         return call.stdout
 
@@ -120,6 +120,7 @@ def test_install_steps(stand: Stand, tmp_path: Path):
     do("airflow pools set s3_download_pool 4")
     assert pool_slots(database) == 4
     assert "No data found" in do("airflow dags list-import-errors")
+    do("airflow db clean", "design_docs/SCALING.md")
 
 
 def pool_slots(database: str) -> int:

@@ -13,10 +13,10 @@ from common.callbacks import notify
 from common.constants import DagContext, DagParams, Dags, Tasks
 from impl.batch_runs import count_active, exists, returned_by
 from impl.handler_impl import plan_restore
+from impl.host import get_backed_up_raw_file_ids
 from impl.patient_operator import NotReadyYetError
 from s3_restore.outcomes import RunStatus
 from s3_restore.status_report import one_line
-from shared.db.interface import get_backed_up_raw_file_ids
 
 _MB = 1024**2
 _MOST_IN_ONE_LINE = 5

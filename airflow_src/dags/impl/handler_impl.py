@@ -21,6 +21,18 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from common.constants import DagContext, DagParams
 from common.restore_metrics import count_restore
 from common.secrets_in_logs import mask
+from impl.host import (
+    RawFile,
+    SettingsError,
+    YamlKeys,
+    get_path,
+    get_raw_file,
+    get_s3_download_settings,
+    get_s3_upload_config,
+    is_s3_upload_enabled,
+    parse_file_info_item,
+    settings_path,
+)
 from impl.patient_operator import NotReadyYetError
 from impl.s3_utils import get_s3_client, reconstruct_s3_paths, split_s3_upload_path
 from impl.termination import sigterm_raises
@@ -34,17 +46,6 @@ from s3_restore.restorer import DestinationGoneError, Restorer
 from s3_restore.s3_object_store import S3ObjectStore
 from s3_restore.settings import RestoreSettings
 from s3_restore.status_report import ReportHeader, one_line, path_in_line, render_report, report_file_name
-from shared.db.interface import get_raw_file
-from shared.db.models import RawFile, parse_file_info_item
-from shared.yamlsettings import (
-    SettingsError,
-    YamlKeys,
-    get_path,
-    get_s3_download_settings,
-    get_s3_upload_config,
-    is_s3_upload_enabled,
-    settings_path,
-)
 
 _MB = 1024**2
 _DEFAULT_REGION = "eu-central-1"

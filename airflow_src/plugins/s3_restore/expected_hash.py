@@ -130,3 +130,14 @@ def parse_expected_hash(stored: Sequence[object] | None) -> ExpectedHash | None:
     elif _MULTIPART_ETAG.fullmatch(first):
         etag = first
     return ExpectedHash(md5, etag, part_size) if md5 or etag else None
+
+
+def parse_file_info_item(item: Sequence[object] | None) -> tuple[object, ExpectedHash | None]:
+    """Read one value of ``file_info``: ``[size, md5]``, ``[size, md5, "etag__100"]`` or ``[size, "hex-N"]``.
+
+    Returns:
+        Size in bytes as it is stored, and the expected hash; None for what is missing or malformed.
+
+    """
+    size = item[0] if isinstance(item, (list, tuple)) and item else None
+    return size, parse_expected_hash(item)

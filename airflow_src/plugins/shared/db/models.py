@@ -1,10 +1,10 @@
 """The RawFile document as the uploader of the host writes it (data_contract.md, "MongoDB"). Read-only here."""
 
-from collections.abc import Sequence
-
 from mongoengine import DictField, Document, StringField
 
-from s3_restore.expected_hash import ExpectedHash, parse_expected_hash
+from s3_restore.expected_hash import parse_file_info_item
+
+__all__ = ["RawFile", "parse_file_info_item"]
 
 
 class RawFile(Document):
@@ -18,14 +18,3 @@ class RawFile(Document):
     backup_status = StringField(max_length=32)
     s3_upload_path = StringField(max_length=1024)
     file_info = DictField()
-
-
-def parse_file_info_item(item: Sequence[object] | None) -> tuple[object, ExpectedHash | None]:
-    """Read one value of ``file_info``: ``[size, md5]``, ``[size, md5, "etag__100"]`` or ``[size, "hex-N"]``.
-
-    Returns:
-        Size in bytes as it is stored, and the expected hash; None for what is missing or malformed.
-
-    """
-    size = item[0] if isinstance(item, (list, tuple)) and item else None
-    return size, parse_expected_hash(item)

@@ -1,0 +1,3 @@
+"""The host has a module of this name."""
+
+UPLOADS = True

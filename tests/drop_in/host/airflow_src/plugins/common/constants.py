@@ -1,0 +1,3 @@
+"""The host's constants."""
+
+AIRFLOW_QUEUE_PREFIX = "kraken_queue_"

@@ -1,0 +1,7 @@
+"""The host's keys."""
+
+
+class Dags:
+    """DAG ids of the host."""
+
+    ACQUISITION_HANDLER = "acquisition_handler"

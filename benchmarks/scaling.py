@@ -52,9 +52,15 @@ ACTIVE_RUNS = 16
 """`[core] max_active_runs_per_dag` of Airflow, unless set."""
 HEARTBEAT_S = 5
 """`[workers] min_heartbeat_interval` of Airflow: each running task updates its row once in so many seconds."""
+CONNECTIONS_WITHOUT_WORKERS = 7
+"""To PostgreSQL, seen by `python -m tests.fleet`. Each worker adds one for each of its task slots and one more: 17
+with two workers of 4 slots."""
+POSTGRES_CONNECTIONS = 100
+"""`max_connections` of PostgreSQL, unless set."""
 SLOT_IDLE_S = 4.0
-"""Seconds for each raw file in which its slot of the pool moves no byte: Airflow starts and ends the task. Measured
-with the services of `make test-fleet` on 2 cores."""
+"""Seconds for each raw file in which its slot of the pool moves no byte: Airflow starts and ends the task. Assumed:
+both tasks of a run take 3 s on a machine with nothing else to do, and `python -m tests.fleet` gave 7.4 s on 2 cores
+that ran all services, both workers and much else."""
 
 RAW_FILES = 10_000
 SMALLEST_GB, MEDIAN_GB, LARGEST_GB, SPREAD = 1.0, 3.0, 100.0, 1.0
@@ -166,6 +172,11 @@ class Deployment:
     def worker_concurrency(self) -> int:
         """What `WORKER_CONCURRENCY` should be."""
         return math.ceil(self.slots / self.workers) + SMALL_TASKS
+
+    @property
+    def postgres_connections(self) -> int:
+        """Of all services to the database of Airflow."""
+        return CONNECTIONS_WITHOUT_WORKERS + self.workers * (self.worker_concurrency + 1)
 
     def rate_mb_s(self, running: int) -> float:
         """Return what each of so many restores moves: the least of link, connections and cores.
@@ -339,18 +350,21 @@ def airflow_table(measured: Measured) -> str:
     """What a deployment asks of Airflow and its database."""
     rows = []
     for link in LINKS_GBIT_S:
-        sized = Deployment.for_link(link, measured)
-        rows.append(
-            (
-                f"{link} Gbit/s",
-                f"{sized.slots}",
-                f"{sized.slots / HEARTBEAT_S:.1f}",
-                f"{sized.payload_mb_s / MEAN_MB * 3600:,.0f}",
-                "no" if sized.slots < ACTIVE_RUNS else "yes",
+        for name, deployment in _variants(Deployment.for_link(link, measured)):
+            connections = deployment.postgres_connections
+            rows.append(
+                (
+                    f"{link} Gbit/s",
+                    name,
+                    f"{deployment.slots}",
+                    f"{deployment.slots / HEARTBEAT_S:.1f}",
+                    f"{connections}" if connections <= POSTGRES_CONNECTIONS else f"**{connections}**: raise it",
+                    f"{deployment.slots}" if deployment.slots <= ACTIVE_RUNS else f"**{deployment.slots}**: raise it",
+                )
             )
-        )
-    heads = ("link", "downloads at once", "heartbeats/s", "raw files an hour")
-    return _table((*heads, f"`max_active_runs_per_dag` ({ACTIVE_RUNS}) is in the way"), rows)
+    heads = ("link", "deployment", "downloads at once", "heartbeats/s")
+    limits = (f"of `max_connections` ({POSTGRES_CONNECTIONS})", f"of `max_active_runs_per_dag` ({ACTIVE_RUNS})")
+    return _table((*heads, *limits), rows)
 
 
 def tables(measured: Measured) -> str:

@@ -227,7 +227,14 @@ def _is_known(name: str, ours: set[str], digests: set[str]) -> bool:
         return True
     folder = os.path.dirname(name)
     aside = re.fullmatch(rf"(.*){re.escape(ASIDE)}(_\d+)?", base, re.DOTALL)
-    return aside is not None and os.path.join(folder, aside[1]) in ours
+    if aside is None:
+        return False
+    start, _, digest = aside[1].rpartition("~")  # of a name that would be too long with the suffix
+    return os.path.join(folder, aside[1]) in ours or any(
+        final.startswith(os.path.join(folder, start)) and _digest_of(os.path.basename(final)) == digest
+        for final in ours
+        if start
+    )
 
 
 def _check_process(ended: Ended) -> Iterator[str]:  # noqa: C901 (a list of checks)
@@ -282,7 +289,11 @@ def _check_tidy(world: World, before: Snapshot, after: Snapshot, reports: Sequen
 
 
 def _digest(file: ChaosFile) -> str:
-    return hashlib.sha256(os.fsencode(Path("/" + file.path).name) if _is_plain(file.path) else b"").hexdigest()[:12]
+    return _digest_of(Path("/" + file.path).name if _is_plain(file.path) else "")
+
+
+def _digest_of(name: str) -> str:
+    return hashlib.sha256(os.fsencode(name)).hexdigest()[:12]
 
 
 def _is_plain(path: str) -> bool:

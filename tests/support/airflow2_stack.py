@@ -67,7 +67,13 @@ class Airflow2Api(AirflowApi):
 
 
 class Airflow2Stack(AirflowStack):
-    """Airflow 2.11 with our DAG, pool and connection."""
+    """Airflow 2.11 with our DAG, pool and connection, on any free port.
+
+    Its webserver takes so long to listen that another program may have taken a preferred port by then.
+    """
+
+    def __init__(self, *arguments: Any, preferred_port: int | None = None, **options: Any) -> None:
+        super().__init__(*arguments, **options)
 
     def _make_api(self) -> Airflow2Api:
         return Airflow2Api(self.url)

@@ -87,6 +87,9 @@ class Airflow2Stack(AirflowStack):
             "AIRFLOW__WEBSERVER__WEB_SERVER_HOST": LOCALHOST,
             "AIRFLOW__WEBSERVER__WEB_SERVER_PORT": str(self.port),
             "AIRFLOW__WEBSERVER__WORKERS": "1",
+            # Else the webserver of a busy machine ends itself.
+            "AIRFLOW__WEBSERVER__WEB_SERVER_MASTER_TIMEOUT": "600",
+            "AIRFLOW__WEBSERVER__WEB_SERVER_WORKER_TIMEOUT": "600",
             # This executor calls `airflow` by its bare name.
             "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
         }

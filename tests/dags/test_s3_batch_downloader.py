@@ -41,7 +41,7 @@ def test_waiting_holds_no_slot(batch):
 def test_a2_not_paused_manual_and_on_the_queue_of_the_downloader(batch):
     assert batch.is_paused_upon_creation is False
     assert batch.timetable.can_be_scheduled is False
-    queues = {task.partial_kwargs["queue"] if task.is_mapped else task.queue for task in batch.tasks}
+    queues = {task.partial_kwargs["queue"] if hasattr(task, "partial_kwargs") else task.queue for task in batch.tasks}
     assert queues == {"kraken_queue_s3_download"}
 
 

@@ -67,7 +67,13 @@ class Airflow2Api(AirflowApi):
 
 
 class Airflow2Stack(AirflowStack):
-    """Airflow 2.11 with our DAG, pool and connection."""
+    """Airflow 2.11 with our DAG, pool and connection, on any free port.
+
+    Its webserver takes so long to listen that another program may have taken a preferred port by then.
+    """
+
+    def __init__(self, *arguments: Any, preferred_port: int | None = None, **options: Any) -> None:
+        super().__init__(*arguments, **options)
 
     def _make_api(self) -> Airflow2Api:
         return Airflow2Api(self.url)
@@ -81,6 +87,9 @@ class Airflow2Stack(AirflowStack):
             "AIRFLOW__WEBSERVER__WEB_SERVER_HOST": LOCALHOST,
             "AIRFLOW__WEBSERVER__WEB_SERVER_PORT": str(self.port),
             "AIRFLOW__WEBSERVER__WORKERS": "1",
+            # Else the webserver of a busy machine ends itself.
+            "AIRFLOW__WEBSERVER__WEB_SERVER_MASTER_TIMEOUT": "600",
+            "AIRFLOW__WEBSERVER__WEB_SERVER_WORKER_TIMEOUT": "600",
             # This executor calls `airflow` by its bare name.
             "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
         }

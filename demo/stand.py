@@ -32,6 +32,11 @@ MONGO_PORT = 27018
 class Stand:
     """All parts, made with free ports and new passwords; nothing runs before `start_servers`.
 
+    Args:
+        home: the folder.
+        airflow: which line of Airflow.
+        usual_ports: take the same ports every time, where they are free; else any, so that several can start at once.
+
     Attributes:
         s3, mongo, airflow: the parts.
         instrument: folder of the original sample files.
@@ -39,7 +44,7 @@ class Stand:
         project_output: folder that the DAG restores the samples to.
     """
 
-    def __init__(self, home: Path, airflow: type[AirflowStack] = AirflowStack) -> None:
+    def __init__(self, home: Path, airflow: type[AirflowStack] = AirflowStack, *, usual_ports: bool = True) -> None:
         self.home = home
         self.instrument = home / "instrument"
         self.output = home / "output"
@@ -51,13 +56,13 @@ class Stand:
         for log in home.glob("*.log"):
             log.unlink()
         write_settings(self.settings_file, self.output)
-        self.s3 = S3Server(home / "s3.log", S3_PORT)
-        self.mongo = MongoServer(home / "mongo", preferred_port=MONGO_PORT)
+        self.s3 = S3Server(home / "s3.log", S3_PORT if usual_ports else None)
+        self.mongo = MongoServer(home / "mongo", preferred_port=MONGO_PORT if usual_ports else None)
         self.airflow = airflow(
             home / "airflow_home",
             self.s3.airflow_connection(),
             product_environment(self.settings_file, self.mongo),
-            preferred_port=UI_PORT,
+            preferred_port=UI_PORT if usual_ports else None,
             command=home / "airflow",
         )
 

@@ -18,5 +18,6 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     - `stand.instrument`: the original files; `stand.project_output`: where the DAG restores them to.
     - `stand.document(id)`, `stand.store(document)`: read and write documents in MongoDB.
     """
-    with Stand(tmp_path_factory.mktemp("stand"), Airflow2Stack if IS_AIRFLOW_2 else AirflowStack) as started:
+    line = Airflow2Stack if IS_AIRFLOW_2 else AirflowStack
+    with Stand(tmp_path_factory.mktemp("stand"), line, usual_ports=False) as started:
         yield started

@@ -21,10 +21,14 @@ from demo.airflow_stack import DAG_ID
 from demo.processes import LOCALHOST, ChildProcess, accepts_connections, environment, pick_port, wait_until
 from demo.sample_files import FOLDER, RAW, SAMPLES, differences
 from demo.stand import Stand
+from tests.support.airflow_lines import IS_AIRFLOW_2
 from tests.support.documented_commands import REPOSITORY, the_command
 
 # Every call of the command line takes 5 s, and many times that on a busy machine.
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [
+    pytest.mark.timeout(400),
+    pytest.mark.skipif(IS_AIRFLOW_2, reason="the documents are about Airflow 3"),
+]
 
 BINARIES = Path(sys.executable).parent
 

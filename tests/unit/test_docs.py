@@ -97,7 +97,8 @@ def anchors(document: Path) -> set[str]:
 
 @every_document
 def test_links_lead_somewhere(document: Path) -> None:
-    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"\n(?=\S)", " ", prose(document.read_text()))):
+    text = re.sub(r"\n(?=\S)", " ", prose(document.read_text()))
+    for target in re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'<img src="([^"]+)"', text):
         if target.startswith("https://"):
             continue
         path, _, anchor = target.partition("#")

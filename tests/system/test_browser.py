@@ -39,7 +39,7 @@ SCREENSHOTS = os.environ.get("SCREENSHOTS")
 PATIENCE_MS = 60_000  # pages are slow while other tests have the machine
 
 pytestmark = [
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(400),
     pytest.mark.skipif(IS_AIRFLOW_2, reason="the UI of Airflow 2 has other pages"),
     pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no {CHROMIUM}: apt-get install chromium (Debian), then again"),
 ]
@@ -138,7 +138,7 @@ def state(page: Page) -> Locator:
 
 def halt_amid(run_id: str, stand: Stand, source: FaultProxy) -> None:
     """Wait until the run has told that it is somewhere in the middle, then halt the source."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 200
     while not any(PROGRESS.search(str(record["event"])) for record in log_so_far(run_id, stand)):
         assert time.monotonic() < deadline, "no progress line"
         time.sleep(0.2)

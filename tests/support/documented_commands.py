@@ -41,7 +41,8 @@ RUN_BY = {
 HELD_BY = {
     "make demo": "tests/packaging/test_repository_files.py::test_ci_runs_all_tests",
     "make up": "tests/unit/test_docs.py::test_make_targets_exist",  # needs a container engine
-    "make drop-in DEST=": "tests/drop_in/test_drop_in.py::test_feature_works_in_the_host_and_leaves_it_alone",  # its script
+    # The script that it calls.
+    "make drop-in DEST=": "tests/drop_in/test_drop_in.py::test_feature_works_in_the_host_and_leaves_it_alone",
     "airflow celery worker": "tests/packaging/test_compose.py::test_worker_serves_the_queue_of_the_dag",
     ".venv/bin/python -m benchmarks.scaling": (
         "tests/unit/test_scaling.py::test_the_tables_of_the_document_are_those_of_the_calculation"

@@ -193,6 +193,18 @@ def test_credentials_that_the_client_signs_with_are_known_to_airflows_masker(kra
     assert redact(f"key {credentials.secret_key}, token {credentials.token}.") == "key ***, token ***."
 
 
+def test_passwords_of_proxies_are_known_to_airflows_masker(kraken: Kraken):
+    """The Amazon provider logs the connection's config_kwargs at DEBUG."""
+    from airflow.providers.common.compat.sdk import redact  # noqa: PLC0415 (after the settings of conftest)
+
+    from impl.s3_utils import get_s3_client  # noqa: PLC0415
+
+    proxies = {"https": "http://user:PROXYSECRET@127.0.0.1:9", "http": "http://127.0.0.1:9", "ftp": "http://[", "x": 5}
+    kraken.connect_s3(kraken.s3.url, config_kwargs={"proxies": proxies})
+    get_s3_client("eu-central-1")
+    assert redact("config_kwargs={'https': 'http://user:PROXYSECRET@127.0.0.1:9'}").count("PROXYSECRET") == 0
+
+
 def test_webhook_texts_go_through_the_masker_too(kraken: Kraken, ears: Ears, receiver):
     """No exception of ours has a secret in it; one of another library may."""
     kraken.connect_s3(kraken.s3.url, aws_session_token=SESSION_TOKEN)

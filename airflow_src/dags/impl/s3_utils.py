@@ -1,5 +1,6 @@
 """S3: client from the Airflow connection, transfer settings, path reconstruction, download of a single object."""
 
+import contextlib
 import logging
 import time
 from collections.abc import Iterable
@@ -10,7 +11,12 @@ from urllib.parse import urlsplit
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, HTTPClientError
 
-from common.secrets_in_logs import blank_credentials_of_botocore, mask_credentials_of, without_secrets
+from common.secrets_in_logs import (
+    blank_credentials_of_botocore,
+    mask_credentials_of,
+    mask_credentials_of_proxies,
+    without_secrets,
+)
 from s3_restore.local_files import LocalFiles
 from s3_restore.s3_object_store import client_config
 from s3_restore.settings import RestoreSettings
@@ -42,6 +48,8 @@ def get_s3_client(region: str, aws_conn_id: str = "aws_default", *, settings: Re
     blank_credentials_of_botocore()
     try:
         hook = S3Hook(aws_conn_id=aws_conn_id, region_name=region)
+        with contextlib.suppress(AirflowException):  # without such a connection, boto3 looks for keys by itself
+            mask_credentials_of_proxies(hook.get_connection(aws_conn_id).extra_dejson.get("config_kwargs"))
         of_connection = hook.conn_config.botocore_config
         client = hook.get_client_type(config=of_connection.merge(config) if of_connection else config)
         mask_credentials_of(client)

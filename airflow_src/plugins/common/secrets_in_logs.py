@@ -7,9 +7,11 @@ Two layers, as neither sees everything:
   They come and go during a run, so they are blanked by their names in its log records.
 """
 
+import contextlib
 import logging
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import mask_secret, redact
 
@@ -65,6 +67,19 @@ def mask_credentials_of(client: Any) -> None:
     if credentials is not None:
         frozen = credentials.get_frozen_credentials()
         mask(frozen.secret_key, frozen.token)
+
+
+def mask_credentials_of_proxies(config_kwargs: Any) -> None:
+    """Have Airflow's task logs mask the passwords of proxies: the Amazon provider logs these settings at DEBUG.
+
+    Args:
+        config_kwargs: of the Airflow connection's extra; whatever else it is, is for the provider to refuse.
+
+    """
+    proxies = config_kwargs.get("proxies") if isinstance(config_kwargs, dict) else None
+    for url in proxies.values() if isinstance(proxies, dict) else ():
+        with contextlib.suppress(ValueError):
+            mask(urlsplit(str(url)).password)
 
 
 def mask(*secrets: str | None) -> None:

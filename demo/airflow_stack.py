@@ -20,10 +20,20 @@ import sys
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from demo.airflow_api import AirflowApi
-from demo.processes import LOCALHOST, ChildProcess, StartError, environment, pick_port, run_to_end, stop_all, wait_until
+from demo.processes import (
+    LOCALHOST,
+    ChildProcess,
+    Startable,
+    StartError,
+    environment,
+    pick_port,
+    run_to_end,
+    stop_all,
+    wait_until,
+)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DAGS_FOLDER = REPOSITORY / "airflow_src" / "dags"
@@ -38,7 +48,7 @@ _START_SECONDS = 180
 _DAG_SECONDS = 90
 
 
-class AirflowStack:
+class AirflowStack(Startable):
     """Airflow with our DAG, pool and connection: `with AirflowStack(home, connection, variables) as airflow: ...`.
 
     Args:
@@ -207,18 +217,6 @@ class AirflowStack:
         return ChildProcess(
             f"Airflow's {name}", [_airflow(), name, *options], self.home / f"{name}.log", self._environment, self.home
         )
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-            self.wait()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
 
 def _airflow() -> Path:

@@ -8,12 +8,12 @@ import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pymongo
 from pymongo.errors import PyMongoError
 
-from demo.processes import LOCALHOST, ChildProcess, accepts_connections, environment, pick_port, wait_until
+from demo.processes import LOCALHOST, ChildProcess, Startable, accepts_connections, environment, pick_port, wait_until
 
 DATABASE = "krakendb"
 
@@ -29,7 +29,7 @@ class MongoUser:
     password: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
 
 
-class MongoServer:
+class MongoServer(Startable):
     """A running server with authentication: `with MongoServer(folder) as mongo: mongo.client(mongo.reader)`.
 
     Attributes:
@@ -109,14 +109,3 @@ class MongoServer:
             self._log_file,
             environment({}),
         )
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()

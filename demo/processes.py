@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 import psutil
 
@@ -141,6 +142,33 @@ class ChildProcess:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._popen.wait(timeout=5)
             self._popen = None
+
+
+class Startable:
+    """Something with `start` and `stop`, for `with`; what is half started is stopped too."""
+
+    def start(self) -> None:
+        """Start it."""
+        raise NotImplementedError
+
+    def wait(self) -> None:
+        """Wait until it is ready, where `start` does not."""
+
+    def stop(self) -> None:
+        """Stop it, started or not."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+            self.wait()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
 
 def stop_all(children: Iterable[ChildProcess], grace_seconds: float = 10) -> None:

@@ -7,17 +7,17 @@ memory (about three times their size) and reads ranges of large objects slowly.
 import secrets
 import sys
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import boto3
 from botocore.config import Config
 
-from demo.processes import LOCALHOST, ChildProcess, accepts_connections, environment, pick_port, wait_until
+from demo.processes import LOCALHOST, ChildProcess, Startable, accepts_connections, environment, pick_port, wait_until
 
 REGION = "eu-central-1"
 
 
-class S3Server:
+class S3Server(Startable):
     """A running S3 server: `with S3Server(log_file) as s3: s3.client().list_buckets()`.
 
     Attributes:
@@ -71,15 +71,3 @@ class S3Server:
     def stop(self) -> None:
         """End it. All objects are gone."""
         self.process.stop()
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-            self.wait()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()

@@ -4,14 +4,23 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import yaml
 
 from demo.airflow_api import AirflowApi
 from demo.airflow_stack import DAG_ID
 from demo.mongo_server import MongoServer
-from demo.processes import LOCALHOST, ChildProcess, accepts_connections, pick_port, run_to_end, stop_all, wait_until
+from demo.processes import (
+    LOCALHOST,
+    ChildProcess,
+    Startable,
+    accepts_connections,
+    pick_port,
+    run_to_end,
+    stop_all,
+    wait_until,
+)
 from tests.fleet.compose_services import ComposeServices
 from tests.fleet.servers import PostgresServer, RedisServer
 from tests.packaging.compose_parsers import REPOSITORY, ComposeProject
@@ -35,7 +44,7 @@ IMPATIENT_WITH_QUEUES = {
 _READY_SECONDS = 180
 
 
-class Fleet:
+class Fleet(Startable):
     """The whole service: `with Fleet(home, connection, mongo, webhook_url) as fleet: fleet.api.trigger(...)`.
 
     Every service has an AIRFLOW_HOME of its own, as in its container, and they share the folder for logs, as with the
@@ -186,17 +195,6 @@ class Fleet:
             "AIRFLOW__CORE__HOSTNAME_CALLABLE": "airflow_local_settings.host_name",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         }
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
 
 # The triggerer is left out: no task of ours defers.

@@ -161,7 +161,6 @@ class TemporaryFile(OpenFile):
         super().__init__(path, fd)
         self.final = final
         self.owner = owner
-        self.has_journal = False
 
     @property
     def journal_path(self) -> Path:
@@ -451,8 +450,15 @@ class LocalFiles:
             return
         aside.unlink()
 
-    def put_in_place(self, temporary: TemporaryFile, asides: Sequence[Path] = ()) -> Identity:
+    def put_in_place(
+        self, temporary: TemporaryFile, asides: Sequence[Path] = (), journal: Path | None = None
+    ) -> Identity:
         """Give proved bytes their final path; what was set aside is removed. The temporary file is closed.
+
+        Args:
+            temporary: the bytes, proved.
+            asides: versions that were set aside, the newest last.
+            journal: of the temporary file, where it has one.
 
         Returns:
             The state of the file in place.
@@ -471,7 +477,7 @@ class LocalFiles:
         identity = temporary.identity()
         temporary.close()
         # The newest first: those that a crash leaves are then still found, as their numbers have no gap.
-        for done_with in (*reversed(asides), *([temporary.journal_path] if temporary.has_journal else [])):
+        for done_with in filter(None, (*reversed(asides), journal)):
             _remove(done_with)
         return identity
 

@@ -454,7 +454,7 @@ class Restorer:
             self._check_proved(temporary, spec, expected, digests, fetch.version)
             if work.undecided:  # what gives the hash is another file, so the one on disk is corrupted
                 work.asides = [self._files.set_aside(path, work.undecided)]
-            return self._files.put_in_place(temporary, work.asides)
+            return self._files.put_in_place(temporary, work.asides, temporary.journal_path if fetch.journal else None)
         except BaseException as error:
             self._end_badly(temporary, fetch, error)
             raise
@@ -509,7 +509,6 @@ class Restorer:
         fetch = Fetch(spec, layout, temporary, version, checkpoints=checkpoints or {})
         try:
             if header:
-                temporary.has_journal = True
                 fetch.journal = Journal(temporary.journal_path, None if checkpoints is not None else header)
         except BaseException:
             if checkpoints is None:  # nothing in it yet, and without a journal it cannot be resumed

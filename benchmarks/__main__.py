@@ -6,14 +6,14 @@ import signal
 import sys
 
 from benchmarks.cases import CaseList
-from benchmarks.machine import machine, versions
+from benchmarks.machine import machine, md5_figures, versions
 from benchmarks.options import Options
 from benchmarks.publishing import publish
 from benchmarks.rounds import run_cases
 from benchmarks.source_data import SMALL_SIZE
 from benchmarks.tables import case_table, target_table
 from benchmarks.targets import targets
-from benchmarks.workplace import Workplace
+from benchmarks.workplace import SEVERAL, Workplace
 
 
 def main() -> int:
@@ -31,8 +31,12 @@ def main() -> int:
         return 130
 
     wanted = targets(options)
-    sizes = {"large": options.large_size, "small": options.small_files * SMALL_SIZE}
-    head = f"Medians of {options.rounds} rounds on {machine()}.\n{versions()}."
+    sizes = {
+        "large": options.large_size,
+        "small": options.small_files * SMALL_SIZE,
+        "several": SEVERAL * options.several_size,
+    }
+    head = f"Medians of {options.rounds} rounds on {machine()}.\n{versions()}.\n{md5_figures()}."
     parts = [head, target_table(wanted, results, cases)]
     parts += [case_table(name, cases[name], results, sizes.get(name, options.size)) for name in results.cases()]
     text = "\n\n".join(part.strip() for part in parts) + "\n"

@@ -15,7 +15,10 @@ from benchmarks.contenders import (
     CONTENDERS,
     MD5SUM,
     OURS_H1,
+    OURS_H1_HASHLIB,
     OURS_H2,
+    OURS_HASHLIB,
+    OURS_UNPROVED,
     PLAN,
     RCLONE,
     ROOT,
@@ -30,9 +33,9 @@ from benchmarks.measurements import Sample
 from benchmarks.nginx_source import NginxSource
 from benchmarks.options import Options
 from benchmarks.shaped_link import ShapedLink
-from benchmarks.workplace import Workplace
+from benchmarks.workplace import SEVERAL, Workplace
 
-_ALL = (OURS_H2, OURS_H1, PLAN, S5CMD_MD5SUM, S5CMD, RCLONE, AWS)
+_ALL = (OURS_H2, OURS_H1, OURS_HASHLIB, OURS_UNPROVED, PLAN, S5CMD_MD5SUM, S5CMD, RCLONE, AWS)
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,12 @@ class CaseList:
                 (OURS_H2, PLAN, S5CMD_MD5SUM, S5CMD, RCLONE, AWS),
                 self._small,
             ),
-            "skip": Case(f"{size} already right", (OURS_H2, OURS_H1, PLAN, MD5SUM), self._skip),
+            "skip": Case(f"{size} already right", (OURS_H2, OURS_H1, OURS_HASHLIB, PLAN, MD5SUM), self._skip),
+            "several": Case(
+                f"{SEVERAL} files of {_size(options.several_size)} already right, only MD5s known",
+                (OURS_H1, OURS_H1_HASHLIB, MD5SUM),
+                self._several,
+            ),
             "resume": Case(
                 f"{size}, killed at half, then again", (OURS_H2, OURS_H1, PLAN, S5CMD, RCLONE, AWS), self._resume
             ),
@@ -120,6 +128,18 @@ class CaseList:
             def run(contender: Contender) -> Sample:
                 with self._empty_output(job):
                     shutil.copyfile(self._source_of(job), job.target())
+                    return contender.run(job)
+
+            yield run
+
+    def _several(self) -> Iterator[Callable[[Contender], Sample]]:
+        files = self._place.several_files()
+        with NginxSource(self._place.new_folder("several"), self._place.source) as source:
+            job = replace(self._job(source), files=files, folder=self._place.several_folder)
+
+            def run(contender: Contender) -> Sample:
+                with self._empty_output(job):
+                    shutil.copytree(self._place.source / BUCKET / job.folder, job.target())
                     return contender.run(job)
 
             yield run

@@ -93,12 +93,14 @@ class InProcess:
         name: of the contender.
         module: name of the module.
         change: what is done to a job before.
+        back_end: which code hashes, as S3_RESTORE_MD5 names it; empty: what a restore would choose.
 
     """
 
     name: str
     module: str
     change: Callable[[Job], Job] = lambda job: job
+    back_end: str = ""
 
     def run(self, job: Job) -> Sample:
         """Do the job, whole."""
@@ -122,7 +124,12 @@ class InProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,  # type: ignore[arg-type]
-            env={**os.environ, "PYTHONPATH": path, "AWS_EC2_METADATA_DISABLED": "true"},
+            env={
+                **os.environ,
+                "PYTHONPATH": path,
+                "AWS_EC2_METADATA_DISABLED": "true",
+                "S3_RESTORE_MD5": self.back_end,
+            },
             start_new_session=True,
         )
         if not process.stdin or not process.stdout:
@@ -239,6 +246,9 @@ def _aws(job: Job, *options: str) -> str:
 
 OURS_H2 = "ours, H2"
 OURS_H1 = "ours, H1"
+OURS_HASHLIB = "ours, H2, hashlib"
+OURS_H1_HASHLIB = "ours, H1, hashlib"
+OURS_UNPROVED = "ours, H2, hash left out"
 PLAN = "plan taken literally"
 S5CMD_MD5SUM = "s5cmd, then md5sum"
 S5CMD = "s5cmd alone"
@@ -251,6 +261,9 @@ CONTENDERS: dict[str, Contender] = {
     for each in (
         InProcess(OURS_H2, "ours"),
         InProcess(OURS_H1, "ours", lambda job: replace(job, files=without_etag(job.files))),
+        InProcess(OURS_HASHLIB, "ours", back_end="hashlib"),
+        InProcess(OURS_H1_HASHLIB, "ours", lambda job: replace(job, files=without_etag(job.files)), "hashlib"),
+        InProcess(OURS_UNPROVED, "ours_unproved"),
         InProcess(PLAN, "plan_literal"),
         Command(
             S5CMD_MD5SUM,

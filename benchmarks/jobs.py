@@ -19,7 +19,7 @@ class JobFile:
 
     Attributes:
         path: relative path below the destination; the key in the bucket is the same.
-        stored: the value of ``file_info`` for it, as data_contract describes it.
+        stored: the value of ``file_info`` for it, as the database has it.
 
     """
 

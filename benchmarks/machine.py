@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib
 import os
 import platform
 import subprocess
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.contenders import TOOLS
+
+_MD5_BUFFER, _MD5_STREAMS = 128 * 1024, 16
 
 
 def machine() -> str:
@@ -38,6 +43,41 @@ def versions() -> str:
             _first_line("openssl", "version").partition(" (")[0],
         ]
     )
+
+
+def md5_figures() -> str:
+    """How fast one core computes MD5, by back end: one stream with hashlib, full lanes with the native module."""
+    buffers = [os.urandom(_MD5_BUFFER) for _ in range(_MD5_STREAMS)]
+    hashers = [hashlib.md5(usedforsecurity=False) for _ in buffers]
+
+    def with_hashlib() -> None:
+        for hasher, buffer in zip(hashers, buffers, strict=True):
+            hasher.update(buffer)
+
+    figures = [f"hashlib {_md5_gb_s(with_hashlib):.2f}"]
+    try:
+        native = importlib.import_module("s3_restore_md5")
+    except ImportError:
+        return f"MD5 in GB/s on one core: {figures[0]}; the native module is not installed"
+    chosen = native.instruction_set()
+    states = [native.MD5() for _ in buffers]
+    for name in native.instruction_sets():
+        native.select(name)
+        pairs = list(zip(states, buffers, strict=True))
+        figures.append(f"{name} {_md5_gb_s(lambda pairs=pairs: native.update_many(pairs)):.2f}")  # type: ignore[misc]
+    native.select(chosen)
+    return f"MD5 in GB/s on one core: {', '.join(figures)}"
+
+
+def _md5_gb_s(work: Callable[[], None]) -> float:
+    """Best of some tries."""
+    best = float("inf")
+    for _ in range(5):
+        begun = time.process_time()
+        for _ in range(10):
+            work()
+        best = min(best, time.process_time() - begun)
+    return 10 * _MD5_BUFFER * _MD5_STREAMS / best / 1e9
 
 
 def busy_cores(seconds: float = 1.0) -> float:

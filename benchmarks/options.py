@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MIB = 1024**2
-CASES = ("http", "tls", "link", "large", "small", "skip", "resume", "heal")
+CASES = ("http", "tls", "link", "large", "small", "skip", "several", "resume", "heal")
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Options:
         contenders: CONTENDERS, names separated by commas; empty means all.
         size: SIZE_MIB, bytes of the one file of most cases.
         large_size: LARGE_MIB, bytes of the file of case ``large``.
+        several_size: SEVERAL_MIB, bytes of each of the files of case ``several``.
         small_files: SMALL_FILES, how many files of 64 KiB.
         part_size: PART_MIB, bytes per part of the multipart ETag.
         link_mb_s: LINK_MB_S, the shaped link, in 10^6 bytes per second.
@@ -34,6 +35,7 @@ class Options:
     contenders: tuple[str, ...] = ()
     size: int = 1024 * MIB
     large_size: int = 8192 * MIB
+    several_size: int = 50 * MIB
     small_files: int = 2000
     part_size: int = 100 * MIB
     link_mb_s: int = 100
@@ -43,10 +45,8 @@ class Options:
     @property
     def is_full(self) -> bool:
         """Whether the sizes are those that the targets are meant for."""
-        mine = (self.size, self.large_size, self.small_files, self.part_size, self.link_mb_s)
-        return mine == tuple(
-            getattr(Options, name) for name in ("size", "large_size", "small_files", "part_size", "link_mb_s")
-        )
+        sizes = ("size", "large_size", "several_size", "small_files", "part_size", "link_mb_s")
+        return all(getattr(self, name) == getattr(Options, name) for name in sizes)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Options:
@@ -76,6 +76,7 @@ class Options:
             contenders=names("CONTENDERS"),
             size=number("SIZE_MIB", cls.size // MIB) * MIB,
             large_size=number("LARGE_MIB", cls.large_size // MIB) * MIB,
+            several_size=number("SEVERAL_MIB", cls.several_size // MIB) * MIB,
             small_files=number("SMALL_FILES", cls.small_files),
             part_size=number("PART_MIB", cls.part_size // MIB) * MIB,
             link_mb_s=number("LINK_MB_S", cls.link_mb_s),

@@ -9,11 +9,11 @@ import boto3
 from botocore.config import Config
 
 from benchmarks.jobs import ACCESS_KEY, BUCKET, REGION, SECRET_KEY, Job
-from s3_restore.expected_hash import parse_expected_hash
-from s3_restore.file_specs import FileSpec
-from s3_restore.restorer import Restorer
-from s3_restore.s3_object_store import S3ObjectStore, client_config
-from s3_restore.settings import RestoreSettings
+from s3_restore.model.expected_hash import parse_expected_hash
+from s3_restore.model.file_specs import FileSpec
+from s3_restore.model.settings import RestoreSettings
+from s3_restore.run.restorer import Restorer
+from s3_restore.s3.s3_object_store import S3ObjectStore, client_config
 
 
 def prepare(job: Job) -> Callable[[], None]:

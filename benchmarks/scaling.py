@@ -32,8 +32,8 @@ PAYLOAD_SHARE = 0.955
 PLANNED_LOAD = 0.75
 """Share of a core that is planned with. On 2 cores that also ran the source, a restore kept 66 (TLS) to 82 % busy."""
 WORKER_CORES = 4
-CONNECTIONS_OF_A_RESTORE = 2 * WORKER_CORES
-"""`max_concurrency` unless set: 2 for each core, from 4 to 16."""
+CONNECTIONS_OF_A_RESTORE = max(12, 2 * WORKER_CORES)
+"""`max_concurrency` unless set: 2 for each core, from 12 to 16."""
 FEWEST_WORKERS = 2
 """One may die or be replaced, and restores go on."""
 FEWEST_SLOTS = 2

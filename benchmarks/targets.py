@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks.contenders import MD5SUM, OURS_H1, OURS_H2, PLAN, S5CMD, S5CMD_MD5SUM
+from benchmarks.contenders import (
+    MD5SUM,
+    OURS_H1,
+    OURS_H2,
+    OURS_UNPROVED,
+    PLAN,
+    S5CMD,
+    S5CMD_MD5SUM,
+)
 from benchmarks.measurements import Results
 from benchmarks.options import MIB, Options
 
@@ -56,12 +64,14 @@ def targets(options: Options) -> list[Target]:
         )
 
     return [
-        wall("http", OURS_H2, PLAN, 0.60),
-        wall("http", OURS_H2, S5CMD_MD5SUM, 0.75),
+        wall("http", OURS_H2, S5CMD, 1.00),
+        wall("http", OURS_H2, S5CMD_MD5SUM, 0.42),
+        wall("http", OURS_H2, PLAN, 0.40),
+        wall("http", OURS_H2, OURS_UNPROVED, 1.25),
         wall("http", OURS_H1, PLAN, 0.80),
-        wall("tls", OURS_H2, PLAN, 0.65),
-        wall("tls", OURS_H2, S5CMD_MD5SUM, 0.90),
-        wall("link", OURS_H2, S5CMD, 1.03),
+        wall("tls", OURS_H2, S5CMD, 1.30),
+        wall("tls", OURS_H2, S5CMD_MD5SUM, 0.55),
+        wall("link", OURS_H2, S5CMD, 1.02),
         peak("http", OURS_H2),
         peak("http", OURS_H1),
         peak("large", OURS_H2),
@@ -81,9 +91,9 @@ def targets(options: Options) -> list[Target]:
             "x",
             lambda results: _share(results.fetched_bytes("heal", OURS_H2), options.part_size),
         ),
-        wall("skip", OURS_H2, MD5SUM, 0.60),
-        wall("small", OURS_H2, PLAN, 0.10),
-        wall("small", OURS_H2, S5CMD_MD5SUM, 4.0),
+        wall("skip", OURS_H2, MD5SUM, 0.20),
+        wall("several", OURS_H1, MD5SUM, 0.25),
+        wall("small", OURS_H2, S5CMD_MD5SUM, 1.5),
     ]
 
 

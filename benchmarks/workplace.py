@@ -17,6 +17,7 @@ from benchmarks.source_data import SMALL_SIZE, listing, make_file, make_small_fi
 if TYPE_CHECKING:
     from typing import Self
 
+SEVERAL = 20  # files of case ``several``
 _RESERVE = 512 * MIB
 
 
@@ -34,6 +35,7 @@ class Workplace:
     """
 
     small_folder = "small.d"
+    several_folder = "several.d"
 
     def __init__(self, options: Options) -> None:
         self._options = options
@@ -53,7 +55,10 @@ class Workplace:
     def _check_room(self) -> None:
         options = self._options
         large = options.large_size if "large" in options.cases else 0
-        needed = options.size + large + max(options.size, large) + 2 * options.small_files * SMALL_SIZE + _RESERVE
+        several = 2 * SEVERAL * options.several_size if "several" in options.cases else 0
+        needed = (
+            several + options.size + large + max(options.size, large) + 2 * options.small_files * SMALL_SIZE + _RESERVE
+        )
         free = min(shutil.disk_usage(options.tmpfs).free, _available_memory())
         if free < needed:
             raise RuntimeError(
@@ -86,6 +91,12 @@ class Workplace:
         return files
 
     @cached_property
+    def _several_files(self) -> list[JobFile]:
+        size, part_size = self._options.several_size, self._options.part_size
+        names = [f"{self.several_folder}/{number:02d}.bin" for number in range(SEVERAL)]
+        return [make_file(self._bucket, name, size, part_size, seed) for seed, name in enumerate(names, start=3)]
+
+    @cached_property
     def _certificate(self) -> Certificate:
         return make_certificate(self._folder)
 
@@ -100,6 +111,10 @@ class Workplace:
     def small_files(self) -> list[JobFile]:
         """The files of case ``small``."""
         return self._small_files
+
+    def several_files(self) -> list[JobFile]:
+        """The files of case ``several``."""
+        return self._several_files
 
     def certificate(self) -> Certificate:
         """Certificate of the source with TLS."""

@@ -202,6 +202,8 @@ class AirflowStack(Startable):
         self.command.unlink(missing_ok=True)
         self.command.touch(mode=0o700)
         exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in sorted(self._settings.items()))
+        # Whoever types it wants the answer, and not what Airflow's own code is warned of at each command.
+        exports += 'export PYTHONWARNINGS="${PYTHONWARNINGS-ignore}"\n'
         self.command.write_text(f'#!/bin/sh\n{exports}exec {shlex.quote(str(_airflow()))} "$@"\n')
 
     def _migrate(self) -> None:

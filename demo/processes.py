@@ -66,6 +66,15 @@ class ChildProcess:
         """Whether it was started and has not ended."""
         return self._popen is not None and self._popen.poll() is None
 
+    def listening_ports(self) -> list[int]:
+        """Return the ports that it listens on, for a server that was told to take any."""
+        if self._popen is None:
+            return []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            sockets = psutil.Process(self._popen.pid).net_connections("tcp")
+            return [found.laddr.port for found in sockets if found.status == psutil.CONN_LISTEN]
+        return []
+
     def start(self) -> None:
         """Start it and return at once; `wait_until` says when it is ready."""
         self.log_file.parent.mkdir(parents=True, exist_ok=True)

@@ -211,7 +211,9 @@ def directions(stand: Stand) -> str:
     rest = rest_lines(stand.airflow.url, FOLDER.raw_file_id).replace("\n", "\n          ")
     return f"""Now you. Raw file ids: {ids}
 
-   UI     {stand.airflow.url}/dags/{DAG_ID}   (no login: everybody is admin, on this machine only)
+   PAGE   {stand.airflow.url}/plugin/s3-restores   (no login: everybody is admin, on this machine only)
+          what was restored, and why not; button "Restore ...", paste one id or all three
+   UI     {stand.airflow.url}/dags/{DAG_ID}
           button "Trigger", fill in raw_file_id, button "Trigger"
    CLI    {trigger_line(stand.airflow.command, FOLDER.raw_file_id)}
    REST   {rest}

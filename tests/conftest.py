@@ -11,7 +11,17 @@ from xdist.scheduler import LoadFileScheduling
 from demo.mongo_server import MongoServer
 from demo.s3_server import S3Server
 
+pytest_plugins = ["tests.support.kraken"]
+
 SYSTEM = "tests/system/"
+LARGE_FILES = (
+    SYSTEM,
+    "tests/s3/test_odd_stores",
+    "tests/impl/test_signals",
+    "tests/drop_in/",
+    "tests/run/",
+    "tests/disk/",
+)
 
 # The same examples in each run, and no file of them in the tree: a failure in CI is one here too. To look for new ones:
 # `pytest --hypothesis-profile=random`.
@@ -36,9 +46,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesApart:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin what takes longest first: it would be waited for in the end."""
+    """Leave what takes long to targets of its own, and begin what takes longest first: it would be waited for."""
+    if "LONG" not in os.environ:
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip("takes long: make test-system, test-restore, test-disks"))
     if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=lambda item: not item.nodeid.startswith(SYSTEM))
+        items.sort(key=lambda item: next((n for n, name in enumerate(LARGE_FILES) if item.nodeid.startswith(name)), 99))
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)

@@ -4,31 +4,70 @@ from datetime import datetime, timedelta
 
 import pytz
 from airflow.providers.common.compat.sdk import DAG, Param
-from airflow.providers.standard.operators.python import PythonOperator
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 
 from common.callbacks import on_failure_callback
-from common.constants import AIRFLOW_QUEUE_PREFIX, DagParams, Dags, Tasks
+from common.constants import DagParams, Dags, Tasks
 from impl.batch_impl import list_raw_files, summarize, wait_for_restores
+from impl.host import S3_DOWNLOAD_QUEUE
+from impl.linked_operators import LinkedPythonOperator
 from impl.patient_operator import PatientPythonOperator
 
 _DOC_MD = """
 ### Restore many raw files from S3
 
-Give **raw file ids** (a list, or pasted text with commas, spaces or new lines between them), a **project id** for all
+Give **raw file ids** (a list, or pasted text with new lines, commas or spaces between them), a **project id** for all
 backed-up raw files of a project, or both. Each raw file gets a run of its own of `s3_downloader`, so one that fails
 stops no other, and all wait in the same pool.
 
 | parameter | meaning |
 | --- | --- |
-| `raw_file_ids` | ids, extensions included; an id that is given twice is restored once |
+| `raw_file_ids` | ids, extensions included, as a list or as text; an id that is given twice is restored once |
 | `project_id` | all raw files of this project that have a backup |
 | `include` | glob: only files like this, such as `*.tdf*`; matched with the path and with the file name alone |
+| `verify_only` | restore nothing: fetch every byte of the backup and compare it with its hash; needs no disk |
 | `dry_run` | start nothing; the table of `summarize` says what would be downloaded |
 
 The log and the XCom of `summarize` hold one table with the status and the report of every raw file. It is red when one
 raw file was not restored. To try those again, start a batch again: what is right is skipped.
+
+**To stop it**, mark its run as failed: the runs that it started end, too, with their reports, and nothing new starts.
 """
+
+
+def _params() -> dict[str, Param]:
+    return {
+        DagParams.RAW_FILE_IDS: Param(
+            [],
+            type=["array", "string", "null"],
+            title="Raw file ids",
+            description="Ids of raw files, extensions included, one a line. Pasted paths and commas are fine, too.",
+        ),
+        DagParams.PROJECT_ID: Param(
+            None,
+            type=["null", "string"],
+            title="Project id",
+            description="All raw files of this project that have a backup in S3.",
+        ),
+        DagParams.INCLUDE: Param(
+            None,
+            type=["null", "string"],
+            title="Only files like",
+            description="Glob for files inside of a raw file, such as *.tdf*; empty for all.",
+        ),
+        DagParams.VERIFY_ONLY: Param(
+            default=False,
+            type="boolean",
+            title="Verify only",
+            description="Restore nothing, prove that every byte of the backup is right.",
+        ),
+        DagParams.DRY_RUN: Param(
+            default=False,
+            type="boolean",
+            title="Dry run",
+            description="Start nothing, say what would be downloaded.",
+        ),
+    }
 
 
 def create_s3_batch_downloader_dag() -> DAG:
@@ -41,41 +80,16 @@ def create_s3_batch_downloader_dag() -> DAG:
             "depends_on_past": False,
             "retries": 2,
             "retry_delay": timedelta(minutes=1),
-            "queue": f"{AIRFLOW_QUEUE_PREFIX}s3_download",
+            "queue": S3_DOWNLOAD_QUEUE,
         },
         description="Download many raw files from S3, each with a run of s3_downloader",
         doc_md=_DOC_MD,
         catchup=False,
-        is_paused_upon_creation=False,  # A2
+        is_paused_upon_creation=False,  # else the first trigger would hang in "queued" (A2)
         tags=["s3", "download", "manual", "restoration"],
-        params={
-            DagParams.RAW_FILE_IDS: Param(
-                [],
-                type=["array", "string", "null"],
-                title="Raw file ids",
-                description="IDs of the RawFiles, extensions included; commas, spaces or new lines between them.",
-            ),
-            DagParams.PROJECT_ID: Param(
-                None,
-                type=["null", "string"],
-                title="Project id",
-                description="All raw files of this project that have a backup in S3.",
-            ),
-            DagParams.INCLUDE: Param(
-                None,
-                type=["null", "string"],
-                title="Only files like",
-                description="Glob for files inside of a raw file, such as *.tdf*; empty for all.",
-            ),
-            DagParams.DRY_RUN: Param(
-                default=False,
-                type="boolean",
-                title="Dry run",
-                description="Start nothing, say what would be downloaded.",
-            ),
-        },
+        params=_params(),
     ) as dag:
-        list_raw_files_ = PythonOperator(
+        list_raw_files_ = LinkedPythonOperator(
             task_id=Tasks.LIST_RAW_FILES,
             python_callable=list_raw_files,
             on_failure_callback=on_failure_callback,
@@ -83,6 +97,7 @@ def create_s3_batch_downloader_dag() -> DAG:
         # No failure callback: the summary tells of what was not started, once.
         start_restores_ = TriggerDagRunOperator.partial(
             task_id="start_restores",
+            map_index_template="{{ task.conf['raw_file_id'] }}",
             trigger_dag_id=Dags.S3_DOWNLOADER,
             logical_date=None,  # a date of its own could be that of another run, which Airflow refuses
             skip_when_already_exists=True,  # a retry after the run was started
@@ -95,8 +110,8 @@ def create_s3_batch_downloader_dag() -> DAG:
             soft_fail=True,  # whatever has come by then is summarized
             trigger_rule="all_done",
         )
-        summarize_ = PythonOperator(
-            task_id="summarize",
+        summarize_ = LinkedPythonOperator(
+            task_id=Tasks.SUMMARIZE,
             python_callable=summarize,
             trigger_rule="none_failed",
             on_failure_callback=on_failure_callback,

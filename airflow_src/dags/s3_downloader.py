@@ -4,14 +4,13 @@ from datetime import datetime, timedelta
 
 import pytz
 from airflow.providers.common.compat.sdk import DAG, Param
-from airflow.providers.standard.operators.python import PythonOperator
 
-from common.callbacks import on_failure_callback
-from common.constants import AIRFLOW_QUEUE_PREFIX, DagParams, Dags, Pools, Tasks
+from common.callbacks import on_failure_callback, on_run_failure_callback, on_success_callback
+from common.constants import DagParams, Dags, Pools, Tasks
 from impl.handler_impl import download_raw_file_from_s3, validate_s3_download_parameters
+from impl.host import S3_DOWNLOAD_QUEUE
+from impl.linked_operators import LinkedPythonOperator
 from impl.patient_operator import PatientPythonOperator
-
-S3_DOWNLOAD_QUEUE = f"{AIRFLOW_QUEUE_PREFIX}s3_download"
 
 # The UI shows it in a small window, where code in two lines below each other overlaps.
 _DOC_MD = """
@@ -49,6 +48,7 @@ def create_s3_downloader_dag() -> DAG:
         description="Download raw files from S3 to output location (self-healing)",
         doc_md=_DOC_MD,
         catchup=False,
+        on_failure_callback=on_run_failure_callback,
         is_paused_upon_creation=False,  # A2: else the first trigger would hang in "queued"
         tags=["s3", "download", "manual", "restoration"],
         params={
@@ -58,7 +58,7 @@ def create_s3_downloader_dag() -> DAG:
                 title="Raw file id",
                 description=(
                     "Its id in the database, extension included, such as 20250115_sample.raw or 20250115_sample.d. "
-                    "Its files go to {output_location}/{project_id}/. It is safe to run this again."
+                    "Its files go to {locations.output}/{project_id}/. It is safe to run this again."
                 ),
             ),
         },
@@ -70,11 +70,12 @@ def create_s3_downloader_dag() -> DAG:
             poke_interval=timedelta(minutes=15).total_seconds(),
             timeout=timedelta(days=4).total_seconds(),
         )
-        download_files_ = PythonOperator(
+        download_files_ = LinkedPythonOperator(
             task_id=Tasks.DOWNLOAD_FILES,
             python_callable=download_raw_file_from_s3,
             execution_timeout=timedelta(hours=8),
             pool=Pools.S3_DOWNLOAD_POOL,
+            on_success_callback=on_success_callback,
         )
         validate_parameters_ >> download_files_
 

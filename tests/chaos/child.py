@@ -23,13 +23,18 @@ import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
+from tests.chaos import power
 from tests.chaos.faults import Faults
+from tests.chaos.intruders import Intruders
 from tests.chaos.sabotage import SABOTAGES
 from tests.chaos.scenarios import Attempt
+from tests.crash.recorder import Recorder
+from tests.support.raw_files import raw_bytes
 
 _THREADS_END_S = 4.0
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -48,6 +53,10 @@ class Job:
     scaled: bool
     log_file: str
     result_file: str
+    notes_file: str  # what other programs did
+    power_file: str  # what a power cut left
+    seed: int
+    sizes: dict[str, int]
     sabotage: str = ""
 
 
@@ -64,7 +73,7 @@ class ChildResult:
     opened: list[str] = field(default_factory=list)
     running: list[str] = field(default_factory=list)
     memory_growth: int = 0
-    seconds: float = 0.0
+    signalled_at: float | None = None  # by the monotonic clock, which is the same in all processes
     ended_at: float = 0.0
 
 
@@ -104,17 +113,26 @@ def main(job: Job) -> None:
     temporary.rename(job.result_file)
 
 
+def _choose_back_end(seed: int) -> None:
+    """Every other seed hashes with hashlib, also where the native module is; `S3_RESTORE_MD5` says it for all."""
+    from s3_restore.disk import md5_backend  # noqa: PLC0415
+
+    if seed % 2 and not os.environ.get(md5_backend.FORCED_BY):
+        md5_backend._native, md5_backend.LANES, md5_backend.DESCRIPTION = None, 1, "hashlib (an odd seed)"
+
+
 def _run(job: Job) -> ChildResult:  # noqa: PLR0915 (one thing after the other)
     from airflow.providers.common.compat.sdk import AirflowFailException  # noqa: PLC0415
     from airflow.sdk.exceptions import AirflowTaskTimeout  # noqa: PLC0415
     from airflow.sdk.execution_time.timeout import TimeoutPosix  # noqa: PLC0415
 
-    from impl import handler_impl  # noqa: PLC0415
+    from impl import handler_impl, raw_file_lookup, restore_job  # noqa: PLC0415
     from impl.termination import TaskTerminated  # noqa: PLC0415
-    from s3_restore.s3_object_store import client_config  # noqa: PLC0415
+    from s3_restore.s3.s3_object_store import client_config  # noqa: PLC0415
     from shared.db.models import RawFile  # noqa: PLC0415
     from tests.chaos.preloaded import SESSION  # noqa: PLC0415
 
+    _choose_back_end(job.seed)
     _scale(job)
     if job.sabotage:
         SABOTAGES[job.sabotage]()
@@ -136,12 +154,18 @@ def _run(job: Job) -> ChildResult:  # noqa: PLR0915 (one thing after the other)
         )
         return clients[-1]
 
-    handler_impl.get_raw_file = lambda _id: raw_file
-    handler_impl.get_s3_client = client
-    faults = Faults(job.root, job.attempt)
+    raw_file_lookup.get_raw_file = lambda _id: raw_file
+    restore_job.get_s3_client = client
+    intruders = Intruders(
+        job.root,
+        job.attempt.intrusions,
+        lambda path: raw_bytes(job.sizes[path], f"{job.seed} {path}"),
+        job.notes_file,
+    )
+    recorder = _on_a_model_of_the_disk(job) if job.attempt.death and job.attempt.death.how == "power cut" else None
+    faults = Faults(job.root, job.attempt, intruders, partial(_cut_power, job, recorder) if recorder else None)
     descriptors, threads = _open_descriptors(), _threads()
     memory = _reset_peak_memory()
-    begun = time.monotonic()
     result = ChildResult("returned")
     faults.install()
     try:
@@ -156,7 +180,7 @@ def _run(job: Job) -> ChildResult:  # noqa: PLR0915 (one thing after the other)
         result.end, result.text = "raised", f"{type(error).__name__}: {error}"
     faults.on = False
     result.ended_at = time.monotonic()
-    result.seconds = result.ended_at - begun
+    result.signalled_at = faults.signalled_at
     result.memory_growth = _peak_memory() - memory
     for each in clients:
         each.close()
@@ -180,16 +204,33 @@ def _run(job: Job) -> ChildResult:  # noqa: PLR0915 (one thing after the other)
 
 def _scale(job: Job) -> None:
     """Make small files take the ways of large ones; give this process a host of its own."""
-    from s3_restore import local_files, owners, restorer, transfer  # noqa: PLC0415
+    from s3_restore.disk import atomic_write, owners, quarantine  # noqa: PLC0415
+    from s3_restore.run import attempt, transfer  # noqa: PLC0415
 
     if job.attempt.host:
         owners._host = lambda: job.attempt.host  # type: ignore[assignment]
-    local_files._REPORT_STALE_AFTER_S = job.attempt.stale_after_s
+    atomic_write._STALE_AFTER_S = job.attempt.stale_after_s
+    if job.attempt.clean:
+        quarantine._FORGOTTEN_AFTER_S = job.attempt.stale_after_s
     if job.scaled:
-        restorer._JOURNAL_FROM_BYTES = 128 * 1024
+        attempt.JOURNAL_FROM_BYTES = 128 * 1024
         transfer.CHECKPOINT_BYTES = 64 * 1024
         transfer.SEGMENT_BYTES = 128 * 1024
-        transfer._GOOD_PROGRESS_BYTES = 64 * 1024
+
+
+_until_the_end = contextlib.ExitStack()
+
+
+def _on_a_model_of_the_disk(job: Job) -> Recorder:
+    """From here on, until the process ends."""
+    recorder = Recorder(Path(job.root).parents[1])
+    recorder.adopt()
+    _until_the_end.enter_context(recorder.installed())
+    return recorder
+
+
+def _cut_power(job: Job, recorder: Recorder) -> None:
+    power.cut(recorder, f"{job.seed} {job.attempt.number}", job.power_file)
 
 
 def _open_descriptors() -> int:

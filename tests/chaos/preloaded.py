@@ -5,7 +5,8 @@ import gc
 import boto3
 
 import impl.handler_impl  # noqa: F401
-import tests.chaos.child  # noqa: F401
+import tests.chaos.child
+import tests.support.warm_airflow  # noqa: F401 (before the first session)
 from tests.support.airflow_lines import task_timeout
 
 task_timeout()

@@ -2,7 +2,7 @@
 
 import errno
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tests.support.raw_files import MIB
 
@@ -39,6 +39,15 @@ _UNSAFE_NAMES = ("../outside.raw", "/etc/chaos.raw", "a//b.raw", "x/../../y.raw"
 _BAD_HASHES = (None, [], [7], [7, None], [7, ""], [7, "no hash"], ["7", 7], "text", [7, "0" * 31], {"a": 1})
 
 # Local states that a run may find. "right" must stay untouched; the wrong ones must be healed and never be lost.
+INTRUSIONS = (
+    "overwrite",
+    "overwrite keeping times",
+    "delete",
+    "set aside by hand",
+    "move away",
+    "put wrong",
+    "put right",
+)
 WRONG_STATES = ("bit flipped", "shorter", "longer", "zeros")
 BLOCKED_STATES = ("folder", "link")
 
@@ -54,7 +63,7 @@ class ChaosFile:
     upload_part: int | None = None
     checksum: str | None = None
     local: str = "missing"
-    aside: bool = False
+    aside: bool = False  # somebody else's ``.corrupted`` is beside it
     leftover: str = ""
     restorable: bool = True
     stored: object = None
@@ -71,8 +80,20 @@ class DiskFault:
 
 
 @dataclass(frozen=True)
+class Intrusion:
+    """Another program does something to the final path of a file, at the nth operation on the disk."""
+
+    how: str
+    path: str
+    at: int
+
+
+@dataclass(frozen=True)
 class Death:
-    """The process gets a signal at its nth operation on the disk, or ``after_s`` from outside."""
+    """The process gets a signal at its nth operation on the disk, or ``after_s`` from outside.
+
+    "power cut" is no signal: it kills, and what was not synced is lost, kept or zeroed (``tests/crash``).
+    """
 
     how: str
     at: int = 0
@@ -93,11 +114,12 @@ class Attempt:
     death: Death | None = None
     max_concurrency: int = 4
     clean: bool = False
+    intrusions: tuple[Intrusion, ...] = ()
 
     @property
     def is_undisturbed(self) -> bool:
         """Whether process and disk are left alone, whatever the network does."""
-        return not (self.disk or self.death or self.lying_writes)
+        return not (self.disk or self.death or self.lying_writes or self.intrusions)
 
 
 @dataclass(frozen=True)
@@ -134,7 +156,8 @@ def draw(seed: int) -> Scenario:
     scaled = rng.random() > 0.04
     files = _draw_files(rng, scaled=scaled)
     good = [file.path for file in files if file.restorable]
-    rounds = tuple(_draw_round(rng, number) for number in range(rng.choice([1, 1, 2, 3])))
+    targets = [file.path for file in files if file.restorable]
+    rounds = tuple(_draw_round(rng, number, targets) for number in range(rng.choice([1, 1, 2, 3])))
     return Scenario(
         seed=seed,
         files=files,
@@ -186,7 +209,7 @@ def _draw_file(rng: random.Random, path: str, *, scaled: bool) -> ChaosFile:
         checksum=rng.choice(["CRC32", "CRC32", "CRC64NVME", "SHA256", None]),
         local=local,
         # "both.raw.corrupted" is a file of its own; nothing else may be planted there.
-        aside=rng.random() < 0.06 and path != "both.raw",
+        aside=rng.random() < 0.12 and path != "both.raw",
         leftover=rng.choices(["", "dead", "foreign", "lying journal"], [88, 4, 4, 4])[0],
         restorable=local not in BLOCKED_STATES,
     )
@@ -203,10 +226,17 @@ def _draw_size(rng: random.Random) -> int:
     return rng.randrange(64 * KIB, 3 * MIB)
 
 
-def _draw_round(rng: random.Random, number: int) -> Round:
+def _draw_round(rng: random.Random, number: int, targets: list[str]) -> Round:
     attempts = [_draw_attempt(rng, 10 * number)]
     if rng.random() < 0.25:
         attempts.append(_draw_attempt(rng, 10 * number + 1))
+    else:
+        fate = rng.random()
+        if fate < 0.15:  # it ends every process of the machine
+            attempts[0] = replace(attempts[0], death=Death("power cut", at=_draw_point(rng)), disk=(), lying_writes=())
+        elif fate < 0.5 and targets:
+            intrusions = tuple(_draw_intrusion(rng, targets) for _ in range(rng.choice([1, 2, 3])))
+            attempts[0] = replace(attempts[0], intrusions=intrusions)
     calm = rng.random() < 0.3
     return Round(
         attempts=tuple(attempts),
@@ -246,6 +276,10 @@ def _draw_attempt(rng: random.Random, number: int) -> Attempt:
 def _draw_point(rng: random.Random) -> int:
     # Not the first operation: that one makes the destination, before which there is no place for a report.
     return 1 + int(60 ** rng.random())
+
+
+def _draw_intrusion(rng: random.Random, targets: list[str]) -> Intrusion:
+    return Intrusion(rng.choice(INTRUSIONS), rng.choice(targets), _draw_point(rng))
 
 
 def _draw_disk_fault(rng: random.Random) -> DiskFault:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,8 @@ from typing import Any
 
 import yaml
 
-from s3_restore import owners
+from s3_restore.disk import owners
+from tests.chaos.intruders import Done
 from tests.chaos.scenarios import ChaosFile, Scenario
 from tests.support.raw_files import MIB, md5, multipart_etag, raw_bytes, s3_etag
 from tests.support.s3_stand_in import AttributesMode, S3StandIn
@@ -23,6 +24,8 @@ RAW_FILE_ID = "20250115_chaos.d"
 PROJECT_ID = "PRID001"
 BUCKET = "alphakraken-prid001"
 ASIDE = ".corrupted"
+WRONG_MODE = 0o604  # of files that are wrong in the beginning; none that any umask gives
+OTHERS_MODE = 0o644  # of right files that another program put there
 _NO_SUCH_PID = 4_194_303  # the largest there can be on 64-bit Linux; in practice never reached
 
 
@@ -59,6 +62,8 @@ class World:
         self.server = server
         self.data = {file.path: raw_bytes(file.size, f"{scenario.seed} {file.path}") for file in scenario.files}
         self.right = {path: md5(data) for path, data in self.data.items()}
+        self.given_up: set[str] = set()  # paths whose old bytes another program has overwritten or deleted
+        self.others: dict[str, str] = {}  # files of others, by name as in snapshots -> MD5; they must stay
         self._make_neighbours()
         for file in scenario.files:
             self._make_local(file)
@@ -97,6 +102,15 @@ class World:
             self.server.put(
                 BUCKET, self.scenario.prefix + file.path, self.data[file.path], part_size=part, checksum=file.checksum
             )
+
+    def note_others(self, others: Iterable[Done]) -> None:
+        """Note what other programs did."""
+        for done in others:
+            if done.moved_to:
+                if done.is_sure or (self.destination / done.moved_to).exists():
+                    self.others[self.final(done.moved_to)] = done.content
+            else:
+                self.given_up.add(done.path)
 
     def replace_object(self, path: str) -> None:
         """Put other bytes of the same size in its place."""
@@ -140,8 +154,11 @@ class World:
             path.symlink_to(self.root / "outside" / "precious.raw")
         elif file.local != "missing":
             path.write_bytes(wrong_bytes(data, file.local))
+            path.chmod(WRONG_MODE if file.local != "right" else OTHERS_MODE)
         if file.aside:
-            path.with_name(path.name + ASIDE).write_bytes(raw_bytes(700, f"aside {file.path}"))
+            aside = raw_bytes(700, f"aside {file.path}")
+            path.with_name(path.name + ASIDE).write_bytes(aside)
+            self.others[self.final(file.path) + ASIDE] = md5(aside)
         if file.leftover and file.restorable:
             self._make_leftover(file, path)
 

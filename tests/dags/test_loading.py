@@ -16,16 +16,19 @@ def found_by_airflow(folder: Path, syntax: str) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in found if path.suffix == ".py")
 
 
+@pytest.mark.rule("A6")
 @pytest.mark.parametrize("syntax", ["glob", "regexp"])
 def test_a6_only_the_dag_files_are_parsed(syntax):
     assert found_by_airflow(DAGS, syntax) == ["s3_batch_downloader.py", "s3_downloader.py"]
 
 
+@pytest.mark.rule("A6")
 @pytest.mark.parametrize("syntax", ["glob", "regexp"])
-def test_a6_no_file_is_executed_as_a_plugin(syntax):
-    assert found_by_airflow(PLUGINS, syntax) == []
+def test_a6_no_file_is_executed_as_a_plugin_but_the_page(syntax):
+    assert found_by_airflow(PLUGINS, syntax) == ["s3_restores_page.py"]
 
 
+@pytest.mark.rule("A6")
 def test_a6_without_the_ignore_files_all_would_be_found(tmp_path):
     """Else the tests above would prove nothing."""
     modules = {str(path.relative_to(SOURCE)) for path in DAGS.rglob("*.py")}
@@ -43,6 +46,7 @@ def test_no_import_errors_in_a_process_that_knows_airflows_settings_only(airflow
     assert airflow_process["dags"] == ["s3_batch_downloader", "s3_downloader"]
 
 
+@pytest.mark.rule("N3")
 @pytest.mark.parametrize(
     ("name", "file"),
     [
@@ -60,6 +64,7 @@ def test_n3_it_is_our_file_and_not_another_installed_one(airflow_process, name, 
     assert Path(airflow_process["modules"][name]) == file
 
 
+@pytest.mark.rule("N3")
 def test_n3_no_file_is_loaded_under_two_names(airflow_process):
     names = defaultdict(list)
     for name, file in airflow_process["modules"].items():
@@ -68,9 +73,16 @@ def test_n3_no_file_is_loaded_under_two_names(airflow_process):
     assert len(names) > 20, "all of ours are there"
     assert {file: found for file, found in names.items() if len(found) > 1} == {}
     spelled = [name for found in names.values() for name in found if not name.startswith("unusual_prefix_")]
-    assert {name.partition(".")[0] for name in spelled} == {"common", "impl", "s3_restore", "shared"}
+    assert {name.partition(".")[0] for name in spelled} == {
+        "common",
+        "impl",
+        "s3_restore",
+        "s3_restores_page",
+        "shared",
+    }
 
 
+@pytest.mark.rule("A6")
 def test_a6_no_module_of_the_standard_library_is_shadowed(airflow_process):
     shadowed = {
         name: file
@@ -80,6 +92,7 @@ def test_a6_no_module_of_the_standard_library_is_shadowed(airflow_process):
     assert shadowed == {}
 
 
+@pytest.mark.rule("A6")
 def test_a6_even_without_the_ignore_file_no_bare_name_would_shadow_the_standard_library():
     """A deployment that merges our plugins folder into its own may lose our .airflowignore."""
     stems = {path.stem for path in SOURCE.rglob("*.py")} - {"__init__"}

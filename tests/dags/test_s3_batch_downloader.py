@@ -34,10 +34,15 @@ def test_each_raw_file_gets_a_run_of_the_downloader_of_its_own(batch):
     assert not start.partial_kwargs.get("wait_for_completion"), "500 waiting tasks would hold all worker slots"
 
 
+def test_its_rows_are_named_by_raw_file(batch):
+    assert batch.get_task("start_restores").partial_kwargs["map_index_template"] == "{{ task.conf['raw_file_id'] }}"
+
+
 def test_waiting_holds_no_slot(batch):
     assert batch.get_task("wait_for_restores").reschedule
 
 
+@pytest.mark.rule("A2")
 def test_a2_not_paused_manual_and_on_the_queue_of_the_downloader(batch):
     assert batch.is_paused_upon_creation is False
     assert batch.timetable.can_be_scheduled is False
@@ -51,5 +56,11 @@ def test_ids_may_be_a_list_or_a_text(batch, given):
 
 
 def test_params_and_defaults(batch):
-    assert dict(params_of(batch)) == {"raw_file_ids": [], "project_id": None, "include": None, "dry_run": False}
+    assert dict(params_of(batch)) == {
+        "raw_file_ids": [],
+        "project_id": None,
+        "include": None,
+        "verify_only": False,
+        "dry_run": False,
+    }
     assert "pasted text" in batch.doc_md

@@ -1,4 +1,4 @@
-"""The DAG as Airflow sees it: structure, parameters, and what an operator reads (plan stage 4, A1 to A4, A8)."""
+"""The DAG as Airflow sees it: structure, parameters, and what an operator reads (A1 to A4, A8)."""
 
 import copy
 from datetime import UTC, datetime, timedelta
@@ -30,7 +30,7 @@ def test_s3_downloader_dag_params(dag):
     assert schema["minLength"] == 3
     description = dag.params.get_param("raw_file_id").description
     assert "extension" in description
-    assert "{output_location}/{project_id}/" in description
+    assert "{locations.output}/{project_id}/" in description
 
 
 def validated(dag, raw_file_id):
@@ -77,6 +77,7 @@ def test_what_the_operator_reads(dag):
         assert expected in dag.doc_md, expected
 
 
+@pytest.mark.rule("A4")
 def test_a4_retries(dag):
     for task in dag.tasks:
         assert task.retries == 2
@@ -93,6 +94,7 @@ def test_queue_pool_and_timeout(dag):
     assert validate.pool == "default_pool", "a check must not wait for downloads"
 
 
+@pytest.mark.rule("A8")
 def test_a8_callback_on_both_tasks(dag):
     from common.callbacks import on_failure_callback  # noqa: PLC0415
 

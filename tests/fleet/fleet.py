@@ -29,7 +29,7 @@ PROGRAMS = REPOSITORY / ".venv-fleet" / "bin"
 WORKERS = ("worker-1", "worker-2")
 QUEUE = "kraken_queue_s3_download"
 
-# What happens after minutes with Airflow's own values (README, "When a worker dies") happens here after seconds.
+# What happens after minutes with Airflow's own values (OPERATING.md, "When a worker dies") happens here after seconds.
 IMPATIENT = {
     "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",

@@ -125,7 +125,7 @@ def test_six_at_once_share_two_workers_and_never_more_than_two_download(stage: S
     for path, data in files.items():
         stage.store(path, {path: data})
     # Slow enough that downloads would overlap wherever they may.
-    stage.proxy.add(Rule(Throttle(3 * MIB), method="GET", times=None))
+    stage.proxy.add(Rule(Throttle(MIB), method="GET", times=None))
 
     with ThreadPoolExecutor(len(files)) as pool:
         runs = list(pool.map(lambda path: Run(stage, path), files))
@@ -162,7 +162,7 @@ def test_a_worker_that_is_killed_is_replaced_by_the_other_which_resumes(stage: S
     path = "20250115_killed.raw"
     size = 48 * MIB
     stage.store(path, {path: raw_bytes(size, path)})
-    stage.proxy.add(Rule(Throttle(MIB), method="GET", times=None))
+    stage.proxy.add(Rule(Throttle(MIB // 3), method="GET", times=None))
     run = Run(stage, path)
     wait_for(lambda: journalled(stage.fleet.output) >= 3, "parts that are proved and noted")
     killed = run.task(DOWNLOAD)["hostname"]

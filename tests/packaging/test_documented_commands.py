@@ -38,7 +38,7 @@ def test_breaking_a_copy(tmp_path: Path) -> None:
     call = run(command.replace(".venv/bin/python", sys.executable), REPOSITORY)
 
     assert call.returncode == 1, call.stdout + call.stderr
-    assert "FAILED tests/unit/test_decisions.py" in call.stdout
+    assert "FAILED tests/model/test_decisions.py" in call.stdout
 
 
 def test_etag_by_hand(tmp_path: Path) -> None:

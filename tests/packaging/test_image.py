@@ -15,11 +15,13 @@ from tests.packaging.compose_parsers import REPOSITORY
 
 DOCKERFILE = (REPOSITORY / "airflow_src/Dockerfile").read_text()
 # Comments out, continued lines joined: one instruction a line.
-INSTRUCTIONS = [
+ALL_INSTRUCTIONS = [
     " ".join(line.split())
     for line in re.sub(r"^#.*\n", "", DOCKERFILE, flags=re.MULTILINE).replace("\\\n", " ").splitlines()
     if line.strip()
 ]
+BASES = [number for number, line in enumerate(ALL_INSTRUCTIONS) if line.startswith("FROM ")]
+NATIVE_STAGE, INSTRUCTIONS = ALL_INSTRUCTIONS[: BASES[-1]], ALL_INSTRUCTIONS[BASES[-1] :]  # the image is the last stage
 IGNORED = (REPOSITORY / ".dockerignore").read_text().splitlines()
 UV = Path(sys.executable).with_name("uv")
 
@@ -35,6 +37,8 @@ def test_base_image_is_pinned_to_the_python_of_the_lock() -> None:
     assert re.fullmatch(r"FROM python:3\.11\.\d+-slim-bookworm", base)
     makefile = (REPOSITORY / "Makefile").read_text()
     assert "--python-version 3.11" in makefile
+    # The same Python on the same Debian, with a compiler: what is built there runs in the image.
+    assert NATIVE_STAGE[0] == f"{base.replace('-slim-', '-')} AS native"
 
 
 def test_installer_is_the_one_that_makes_the_lock() -> None:
@@ -53,8 +57,13 @@ def test_nothing_is_fetched_but_what_the_lock_names() -> None:
     assert not re.search(r"\bapt(-get)?\b|curl|wget|ADD |git clone", DOCKERFILE)
 
 
+def test_native_module_is_built_with_the_setuptools_of_the_lock() -> None:
+    build = tomllib.loads((REPOSITORY / "airflow_src/native/pyproject.toml").read_text())["build-system"]
+    assert build["requires"] == [f"setuptools=={pins('airflow_src/docker/requirements.lock')['setuptools']}"]
+
+
 def test_copied_folders_are_in_the_build_context() -> None:
-    sources = [line.split()[1] for line in INSTRUCTIONS if line.startswith("COPY ")]
+    sources = [line.split()[1] for line in ALL_INSTRUCTIONS if line.startswith("COPY ") and "--from" not in line]
     let_in = [line[1:] for line in IGNORED if line.startswith("!")]
     assert "*" in IGNORED
     for source in sources:
@@ -132,6 +141,32 @@ def container_environment(image_root: Path, tmp_path: Path) -> dict[str, str]:
     return {**variables, "PATH": os.environ["PATH"], "AIRFLOW_HOME": str(tmp_path), "HOME": str(tmp_path)}
 
 
+@pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")
+def test_image_hashes_with_the_native_module(image_python: Path, image_root: Path, tmp_path: Path) -> None:
+    """What the stage builds is copied, installed and used, and no digest of it is believed before it is proved."""
+    copied, (wheel,) = ([line for line in stage if line.startswith(start)] for stage, start in _NATIVE_STEPS)
+    assert copied == ["COPY --from=native /wheels /tmp/wheels"]
+    source = tmp_path / "native"
+    kept_out = [line[3:] for line in IGNORED if line.startswith("**/")]
+    shutil.copytree(REPOSITORY / "airflow_src/native", source, ignore=shutil.ignore_patterns(*kept_out))
+    assert {"build", "dist", "*.so", "*.egg-info"} <= set(kept_out), "what was built on this machine stays here"
+    command = wheel.removeprefix("RUN pip wheel").replace("/wheels", f"{tmp_path}/wheels")
+    command = command.replace(" /native", f" {source}")
+    environment = {**os.environ, "PIP_NO_INDEX": "1"}
+    build = [sys.executable, "-m", "pip", "wheel", *command.split(), "--no-build-isolation"]  # setuptools is here
+    subprocess.run(build, check=True, capture_output=True, env=environment)
+    (install,) = [line.removeprefix("RUN uv ") for line in INSTRUCTIONS if line.startswith("RUN uv pip install")]
+    install = install.partition("&&")[0].replace("/tmp", str(tmp_path)).replace("--system", f"--python {image_python}")
+    subprocess.run(f"{UV} {install}", shell=True, check=True, capture_output=True)
+    code = "from s3_restore.disk import md5_backend; print(md5_backend.BACKEND_NAME)"
+    plugins = {"PYTHONPATH": str(image_root / "opt/airflow/plugins")}
+    said = subprocess.run([image_python, "-B", "-c", code], env=plugins, capture_output=True, text=True, check=True)
+    assert said.stdout.startswith("native ")
+
+
+_NATIVE_STEPS = ((INSTRUCTIONS, "COPY --from"), (NATIVE_STAGE, "RUN "))
+
+
 def test_image_has_all_of_our_code_and_nothing_else(image_root: Path) -> None:
     ours = subprocess.run(
         [
@@ -174,7 +209,7 @@ def test_dags_and_all_modules_load_from_the_image(
         for path in folder.glob(pattern)
         if path.name != "__init__.py"
     ]
-    assert {"impl.batch_impl", "s3_restore.restorer", "common.restore_metrics"} <= set(modules)
+    assert {"impl.batch_impl", "s3_restore.run.restorer", "common.restore_metrics"} <= set(modules)
     result = subprocess.run(
         [image_python, "-W", "ignore", "-B", "-c", code, opt / "dags", *modules, "awscrt.checksums", "statsd"],
         env=container_environment,

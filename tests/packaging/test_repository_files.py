@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from s3_restore.settings import RestoreSettings, default_concurrency
+from s3_restore.model.settings import RestoreSettings, default_concurrency
 from tests.packaging.compose_parsers import REPOSITORY
 
 ENVS = REPOSITORY / "airflow_src/envs"
@@ -29,7 +29,7 @@ def test_example_shows_every_optional_setting_with_its_default() -> None:
     commented = text[text.index("# s3_download:") :]
     shown = yaml.safe_load(re.sub(r"^# ?", "", commented, flags=re.MULTILINE))["s3_download"]
     # The default depends on the machine; any that it can be is right.
-    assert 4 <= shown.pop("max_concurrency") <= 16
+    assert 12 <= shown.pop("max_concurrency") <= 16
 
     defaults = RestoreSettings()
 
@@ -68,8 +68,17 @@ def test_shell_scripts_parse_and_stop_at_the_first_error(script: str) -> None:
 
 
 def test_ci_runs_all_tests() -> None:
-    commands = re.findall(r"^ *((?:\w+=\S+ )?make .*)$", (REPOSITORY / ".ci/run").read_text(), flags=re.MULTILINE)
-    assert commands == ["make test </dev/null", "DEMO_EXIT=1 make demo </dev/null", "make test-fleet </dev/null"]
+    script = (REPOSITORY / ".ci/run").read_text()
+    commands = re.findall(r"^ *((?:\w+=\S+ |timeout \d+ )*make .*)$", script, flags=re.MULTILINE)
+    long_ones = "LONG_ONLY=1 make test-system </dev/null"
+    assert commands == [
+        "make test </dev/null",
+        f"{long_ones} || PYTEST_ADDOPTS=--last-failed {long_ones}",
+        "SHORT=1 POWER_CUTS=6 make test-disks </dev/null # it installs file systems",
+        "DEMO_EXIT=1 make demo </dev/null",
+        "make test-fleet </dev/null",
+        "timeout 1200 make test-stores </dev/null",
+    ]
 
 
 def test_licence_is_the_whole_apache_licence() -> None:

@@ -54,9 +54,9 @@ def s3_etag(data: bytes | Path, part_size: int) -> str:
     return md5(data) if size_of(data) <= part_size else multipart_etag(data, part_size)
 
 
-def file_info(files: Mapping[str, bytes | Path], form: str = "H2", part_mib: int = 100) -> dict[str, list]:
+def file_info(files: Mapping[str, bytes | Path], form: str = "H2", part_mib: float = 100) -> dict[str, list]:
     """`RawFile.file_info` for these files in the form "H1", "H2" or "H3" (decisions.md), parts of `part_mib` MiB."""
-    part_size = part_mib * MIB
+    part_size = int(part_mib * MIB)
     entries = {
         "H1": lambda data: [size_of(data), md5(data)],
         "H2": lambda data: [size_of(data), md5(data), f"{s3_etag(data, part_size)}__{part_mib}"],

@@ -31,8 +31,9 @@ from tests.support.s3_objects import StoredObject, compute
 from tests.support.tcp_server import TcpServer
 
 _XMLNS = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
+_COUNTED_WITHIN_S = 1.0
 _SMALL = 1 << 16
-_SUB_RESOURCES = {"acl", "tagging", "torrent", "legal-hold", "retention", "uploads", "uploadId", "versions", "policy"}
+_SUB_RESOURCES = {"acl", "tagging", "torrent", "legal-hold", "retention", "uploads", "uploadId", "policy"}
 
 
 class AttributesMode(Enum):
@@ -60,6 +61,7 @@ class RecordedRequest:
     error_code: str | None = None
     bytes_sent: int = 0
     at: float = field(default_factory=time.monotonic)
+    is_answered: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)
 
     @property
     def range(self) -> str | None:
@@ -86,6 +88,7 @@ class RecordedRequest:
             "HeadBucket": ("s3:ListBucket",),
             "GetBucketLocation": ("s3:GetBucketLocation",),
             "RestoreObject": ("s3:RestoreObject",),
+            "ListObjectVersions": ("s3:ListBucketVersions",),
         }.get(self.operation, (f"s3:{self.operation}",))
 
 
@@ -199,6 +202,11 @@ class S3StandIn(TcpServer):
             newest = self._buckets[bucket][key][-1]
             self._store(replace(newest, data=b"", size=0, version_id=None, is_delete_marker=True))
 
+    def erase(self, bucket: str, key: str) -> None:
+        """The object is gone with all its versions."""
+        with self._state:
+            self._buckets[bucket].pop(key, None)
+
     def deny(self, action: str, key: str | None = None) -> None:
         """Answer 403 AccessDenied wherever AWS would ask for this IAM action ("s3:GetObject"), for keys like `key`.
 
@@ -239,12 +247,14 @@ class S3StandIn(TcpServer):
         return [request for request in self.requests if request.method not in ("GET", "HEAD")]
 
     def bytes_sent(self, key: str | None = None) -> int:
-        """Body bytes of GetObject sent so far, of one key or of all."""
-        return sum(
-            request.bytes_sent
-            for request in self.requests
-            if request.operation == "GetObject" and key in (None, request.key)
-        )
+        """Body bytes of GetObject sent so far, of one key or of all.
+
+        Whoever has read the last byte may ask before this server has counted it, so that is waited for a little.
+        """
+        asked = [each for each in self.requests if each.operation == "GetObject" and key in (None, each.key)]
+        for each in asked:
+            each.is_answered.wait(_COUNTED_WITHIN_S)
+        return sum(each.bytes_sent for each in asked)
 
     def count(self, operation: str | None = None, key: str | None = None) -> int:
         """How many requests there were, of one operation ("GetObject"), of one key."""
@@ -275,8 +285,11 @@ class S3StandIn(TcpServer):
                 bodiless = request.method == "HEAD" or error.status == HTTPStatus.NOT_MODIFIED
                 headers = [("Content-Type", "application/xml"), *error.headers]
                 answer = _Answer(error.status, headers, b"" if bodiless else error.body())
-            if not self._send(client, request, answer) or head.closes():
-                return
+            try:
+                if not self._send(client, request, answer) or head.closes():
+                    return
+            finally:
+                request.is_answered.set()
 
     def _send(self, client: Connection, request: RecordedRequest, answer: _Answer) -> bool:
         """Whether the connection is still in step afterwards."""
@@ -329,6 +342,7 @@ class S3StandIn(TcpServer):
                 "HeadBucket": self._head_bucket,
                 "GetBucketLocation": self._bucket_location,
                 "ListObjectsV2": self._list,
+                "ListObjectVersions": self._list_versions,
                 "GetObject": self._get,
                 "HeadObject": self._get,
                 "GetObjectAttributes": self._get_attributes,
@@ -424,6 +438,31 @@ class S3StandIn(TcpServer):
             f"<Name>{request.bucket}</Name><Prefix>{shown(query.get('prefix', ''))}</Prefix><MaxKeys>{limit}</MaxKeys>"
             f"<KeyCount>{len(page)}</KeyCount>{encoding}<IsTruncated>{str(more).lower()}</IsTruncated>{token}{contents}",
         )
+
+    def _list_versions(self, request: RecordedRequest) -> _Answer:
+        """One page: keys in their order, versions of each newest first; without a marker for the next."""
+        query = request.query
+        limit = min(int(query.get("max-keys", "1000")), 1000)
+        encoded = query.get("encoding-type") == "url"
+        shown = (lambda text: quote(text, safe="/")) if encoded else escape
+        keys = sorted(key for key in self._buckets[request.bucket] if key.startswith(query.get("prefix", "")))
+        found = [stored for key in keys for stored in reversed(self._buckets[request.bucket][key])]
+        entries = "".join(
+            f"<{'DeleteMarker' if stored.is_delete_marker else 'Version'}><Key>{shown(stored.key)}</Key>"
+            f"<VersionId>{stored.version_id or 'null'}</VersionId>"
+            f"<IsLatest>{str(stored is self._buckets[request.bucket][stored.key][-1]).lower()}</IsLatest>"
+            f"<LastModified>{stored.last_modified:%Y-%m-%dT%H:%M:%S.000Z}</LastModified>"
+            + (
+                "</DeleteMarker>"
+                if stored.is_delete_marker
+                else f"<ETag>&quot;{stored.etag}&quot;</ETag><Size>{stored.size}</Size>"
+                f"<StorageClass>{stored.storage_class}</StorageClass></Version>"
+            )
+            for stored in found[:limit]
+        )
+        encoding = "<EncodingType>url</EncodingType>" if encoded else ""
+        more = str(len(found) > limit).lower()
+        return _xml("ListVersionsResult", f"<IsTruncated>{more}</IsTruncated>{encoding}{entries}")
 
     def _get(self, request: RecordedRequest) -> _Answer:
         """GetObject and HeadObject: the same answer, `_send` leaves HEAD's body away."""
@@ -529,7 +568,7 @@ def _operation(method: str, has_key: bool, query: dict[str, str]) -> str:
         ("HEAD", True): "HeadObject",
         ("HEAD", False): "HeadBucket",
         ("GET", True): "GetObjectAttributes" if "attributes" in query else "GetObject",
-        ("GET", False): "GetBucketLocation" if "location" in query else "ListObjectsV2",
+        ("GET", False): _operation_of_bucket(query),
         ("PUT", True): "PutObject",
         ("PUT", False): "CreateBucket",
         ("DELETE", True): "DeleteObject",
@@ -539,6 +578,12 @@ def _operation(method: str, has_key: bool, query: dict[str, str]) -> str:
     if method in ("GET", "HEAD") and (found := _SUB_RESOURCES & query.keys()):
         return f"Get{min(found).title()}"
     return known.get((method, has_key), method)
+
+
+def _operation_of_bucket(query: dict[str, str]) -> str:
+    if "versions" in query:
+        return "ListObjectVersions"
+    return "GetBucketLocation" if "location" in query else "ListObjectsV2"
 
 
 def _xml(root: str, inner: str) -> _Answer:

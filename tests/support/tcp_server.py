@@ -19,6 +19,7 @@ class TcpServer:
 
     def __init__(self) -> None:
         self.port = 0
+        self.connection_count = 0  # since it was made
         self.closing = threading.Event()
         self._lock = threading.Lock()
         self._listener: socket.socket | None = None
@@ -107,6 +108,7 @@ class TcpServer:
                 with self._lock:
                     alive = listener is self._listener
                     if alive:
+                        self.connection_count += 1
                         self._sockets.add(sock)
                 if not alive:
                     sock.close()

@@ -23,12 +23,16 @@ class Post:
 
 
 class WebhookReceiver(TcpServer):
-    """`with WebhookReceiver() as hook: … hook.url … hook.posts`; answers `status` after `delay_s`."""
+    """`with WebhookReceiver() as hook: … hook.url … hook.posts`; answers `status` after `delay_s`.
 
-    def __init__(self, *, status: int = 200, delay_s: float = 0.0) -> None:
+    With `drips_s`, the answer comes byte by byte, one in so many seconds.
+    """
+
+    def __init__(self, *, status: int = 200, delay_s: float = 0.0, drips_s: float = 0.0) -> None:
         super().__init__()
         self.status = status
         self.delay_s = delay_s
+        self.drips_s = drips_s
         self._posts: list[Post] = []
         self._arrived = threading.Condition()
 
@@ -36,6 +40,11 @@ class WebhookReceiver(TcpServer):
     def posts(self) -> list[Post]:
         with self._arrived:
             return list(self._posts)
+
+    def forget(self) -> None:
+        """Forget what was posted so far."""
+        with self._arrived:
+            self._posts.clear()
 
     def wait_for(self, count: int = 1, timeout_s: float = 5.0) -> list[Post]:
         """The posts, once there are so many; TimeoutError when they do not come."""
@@ -58,6 +67,13 @@ class WebhookReceiver(TcpServer):
                     self._arrived.notify_all()
             self.closing.wait(self.delay_s)
             status = self.status if method == "POST" else 405
-            client.sock.sendall(response_head(status, [("Content-Length", "0")]).encode())
+            answer = response_head(status, [("Content-Length", "0")]).encode()
+            if self.drips_s:
+                for number in range(len(answer)):
+                    if self.closing.wait(self.drips_s):
+                        return
+                    client.sock.sendall(answer[number : number + 1])
+            else:
+                client.sock.sendall(answer)
             if head.closes():
                 return

@@ -24,7 +24,7 @@ def log_of(stand: Stand, run_id: str, task_id: str) -> str:
 
 
 def test_batch_restores_each_file_in_a_run_of_its_own_and_one_failure_stops_no_other(stand: Stand):
-    pasted = f"{RAW.raw_file_id}, {FOLDER.raw_file_id}\n20250115_never_measured.raw {RAW.raw_file_id}"
+    pasted = f"{RAW.raw_file_id}, {FOLDER.raw_file_id}\n20250115_never_measured.raw; {RAW.raw_file_id}"
 
     run_id, state = run_batch(stand, raw_file_ids=pasted)
 

@@ -3,7 +3,6 @@
 `make screenshots` runs these tests too: what it keeps is what they have just checked.
 """
 
-import json
 import os
 import re
 import shutil
@@ -13,28 +12,17 @@ from http import HTTPStatus
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from demo.airflow_api import ApiError
 from demo.airflow_stack import DAG_ID
 from demo.sample_files import FOLDER, MIB, differences
 from demo.stand import Stand
 from tests.support.airflow_lines import IS_AIRFLOW_2
+from tests.support.chromium import CHROMIUM, s3_through_proxy, started_browser
 from tests.support.fault_proxy import FaultProxy
 from tests.support.fault_rules import Rule, Throttle
 
-CHROMIUM = Path("/usr/bin/chromium")
-# No sandbox: it needs rights that root in a container has not. The rest keeps it from calling home.
-OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--no-proxy-server",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 SCREENSHOTS = os.environ.get("SCREENSHOTS")
 PATIENCE_MS = 60_000  # pages are slow while other tests have the machine
 
@@ -54,10 +42,8 @@ PROGRESS = re.compile(
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+    with started_browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -87,15 +73,8 @@ def keep(page: Page) -> Callable[[Locator | Page, str], None]:
 
 @pytest.fixture
 def source(stand: Stand) -> Iterator[FaultProxy]:
-    """S3 as the tasks reach it, which can slow down and halt; and progress is told each second."""
-    usual, settings = stand.s3.airflow_connection(), stand.settings_file.read_text()
-    with FaultProxy(stand.s3.endpoint_url) as proxy:
-        connection = {**usual, "extra": {**usual["extra"], "endpoint_url": proxy.url}}
-        stand.settings_file.write_text(f"{settings}s3_download: {{progress_interval_s: 1}}\n")
-        stand.airflow.restart_scheduler({"AIRFLOW_CONN_AWS_DEFAULT": json.dumps(connection)})
+    with s3_through_proxy(stand) as proxy:
         yield proxy
-        stand.settings_file.write_text(settings)
-        stand.airflow.restart_scheduler({"AIRFLOW_CONN_AWS_DEFAULT": json.dumps(usual)})
 
 
 def dialog(page: Page) -> Locator:
@@ -168,7 +147,7 @@ def test_form_helps_and_refuses_an_id_that_is_empty_or_short(page: Page, stand: 
     field = open_form(page)
 
     expect(dialog(page)).to_contain_text("extension included, such as 20250115_sample.raw")
-    expect(dialog(page)).to_contain_text("{output_location}/{project_id}/")
+    expect(dialog(page)).to_contain_text("{locations.output}/{project_id}/")
     expect(dialog(page)).to_contain_text("This field is required")
     expect(button(page)).to_be_disabled()
     field.fill("ab")
@@ -239,7 +218,8 @@ def test_refused_id_shows_its_reason_first(page: Page, stand: Stand, keep):
 
     log = open_log(page, "validate_parameters")
 
-    reason = f"RawFile not found: '{UNKNOWN}'. Check the id; it includes the extension"
+    reason = f"RawFile not found: '{UNKNOWN}'. Check the id; the database has none like it"
     expect(log).to_contain_text(f"ERROR - {reason}")
     said = stand.airflow.api.xcom(DAG_ID, run_id, "validate_parameters")
-    assert said == {"status": "REFUSED", "reason": reason}
+    assert (said["status"], said["reason"], said["code"]) == ("REFUSED", reason, "raw_file_not_found")
+    assert said["what_to_do"] == "correct the id"

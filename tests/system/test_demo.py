@@ -29,6 +29,7 @@ def start_demo(home) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_story_is_told_and_notices_a_wrong_file(stand, capsys):
     shutil.rmtree(stand.project_output, ignore_errors=True)

@@ -94,12 +94,14 @@ def test_cli_trigger_restores_the_file_with_report_and_summary(stand):
     assert summary.pop("seconds") > 0
     assert summary == {
         "status": "SUCCESS",
+        "mode": "restore",
         "total_files": 1,
         "successful": 1,
         "failed": 0,
         "downloaded": 1,
         "skipped": 0,
         "healed": 0,
+        "verified": 0,
         "bytes_total": size,
         "bytes_fetched": size,
         "report_path": str(report),

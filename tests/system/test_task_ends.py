@@ -9,8 +9,7 @@ import contextlib
 import json
 import re
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
@@ -18,13 +17,14 @@ import psutil
 import pytest
 
 from demo.airflow_stack import DAG_ID
-from demo.sample_files import BUCKET, PROJECT_ID
 from demo.stand import Stand
 from tests.support.airflow_lines import IS_AIRFLOW_2
 from tests.support.fault_proxy import FaultProxy
 from tests.support.fault_rules import Rule, Throttle
-from tests.support.raw_files import MIB, file_info, raw_bytes
+from tests.support.raw_files import MIB, raw_bytes
 from tests.support.s3_stand_in import S3StandIn
+from tests.support.waiting import wait_for
+from tests.system.slow_backup import slow_backup
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -53,14 +53,6 @@ PATIENT = {
 }
 
 
-def wait_for(look: Callable[[], Any], what: str, seconds: float = 60) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.05)
-    return found
-
-
 class Restore:
     """One run of the DAG on the folder, from a source that can be slowed down and halted."""
 
@@ -79,7 +71,7 @@ class Restore:
 
         Some small files are in place then, and of a large one at least a part has come and is journalled.
         """
-        self.proxy.add(Rule(Throttle(6 * MIB), times=None))
+        self.proxy.add(Rule(Throttle(2 * MIB), times=None))
         answer = self.api.trigger(DAG_ID, {"raw_file_id": ID})
         assert answer.status == HTTPStatus.OK, answer.body
         self.run_id = answer.body["dag_run_id"]
@@ -149,23 +141,8 @@ class Restore:
 @pytest.fixture(scope="module")
 def source(stand: Stand) -> Iterator[tuple[S3StandIn, FaultProxy]]:
     """The backup of the folder, and a scheduler whose tasks reach it through a proxy."""
-    with S3StandIn() as s3, FaultProxy(s3.url) as proxy:
-        for path, data in FILES.items():
-            s3.upload(BUCKET, path, data, part_size=PART_MIB * MIB)
-        stand.store(
-            {
-                "_id": ID,
-                "project_id": PROJECT_ID,
-                "backup_status": "upload_done",
-                "s3_upload_path": f"s3://{BUCKET}",
-                "file_info": file_info(FILES, "H2", PART_MIB),
-            }
-        )
-        usual = stand.s3.airflow_connection()
-        connection = {**usual, "extra": {**usual["extra"], "endpoint_url": proxy.url}}
-        stand.airflow.restart_scheduler({**IMPATIENT, "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(connection)})
-        yield s3, proxy
-        stand.airflow.restart_scheduler({**PATIENT, "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(usual)})
+    with slow_backup(stand, ID, FILES, PART_MIB, IMPATIENT, PATIENT) as backup:
+        yield backup
 
 
 @pytest.fixture
@@ -247,11 +224,12 @@ def test_clear_gives_a_report_at_once_and_the_task_starts_anew(restore: Restore)
     assert len(restore.reports()) == 2
 
 
+@pytest.mark.long
 def test_scheduler_that_is_stopped_ends_the_task_with_a_report(restore: Restore):
     pid = restore.begin()
 
     restore.stand.airflow.scheduler.stop(grace_seconds=30)
-    assert is_gone(pid)
+    wait_for(lambda: is_gone(pid), "the end of the task's process")
 
     assert restore.task()["state"] == "up_for_retry", "Airflow tries again by itself, after `retry_delay`"
     right, parts = restore.right_files(), restore.checkpoints()
@@ -262,11 +240,12 @@ def test_scheduler_that_is_stopped_ends_the_task_with_a_report(restore: Restore)
     assert_next_attempt_finishes(restore, right, parts)
 
 
+@pytest.mark.long
 def test_scheduler_that_is_killed_with_its_tasks_leaves_what_the_next_attempt_resumes(restore: Restore):
     pid = restore.begin()
 
     restore.stand.airflow.scheduler.kill()
-    assert is_gone(pid)
+    wait_for(lambda: is_gone(pid), "the end of the task's process")
 
     assert restore.reports() == [], "nobody was left to write one"
     right, parts = restore.right_files(), restore.checkpoints()
@@ -275,6 +254,8 @@ def test_scheduler_that_is_killed_with_its_tasks_leaves_what_the_next_attempt_re
     assert_next_attempt_finishes(restore, right, parts)
 
 
+@pytest.mark.rule("W6")
+@pytest.mark.long
 def test_scheduler_that_is_killed_alone_leaves_a_task_that_the_next_one_replaces(restore: Restore):
     """The attempt lives on without a scheduler; Airflow begins a second one and tells the first to end (W6)."""
     pid = restore.begin()

@@ -1,10 +1,9 @@
 """Automatic fallback for other DAGs: their input is missing, so restore it (``examples/ensure_local_example.py``)."""
 
 from pathlib import Path
-from typing import Any
 
-from common.constants import DagContext, DagParams
-from impl.handler_impl import download_raw_file_from_s3, validate_s3_download_parameters, wanted_paths
+from impl.handler_impl import restore, validate
+from impl.restore_job import load
 
 
 def ensure_local(raw_file_id: str, include: str = "") -> list[Path]:
@@ -26,7 +25,7 @@ def ensure_local(raw_file_id: str, include: str = "") -> list[Path]:
         DatabaseUnavailableError: if MongoDB does not answer.
 
     """
-    context: dict[str, Any] = {DagContext.PARAMS: {DagParams.RAW_FILE_ID: raw_file_id, DagParams.INCLUDE: include}}
-    validate_s3_download_parameters(None, **context)
-    download_raw_file_from_s3(None, **context)
-    return wanted_paths(context)
+    job = load(raw_file_id, include)
+    validate(job)
+    restore(job)
+    return job.paths

@@ -10,6 +10,8 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import BaseSensorOperator, PokeReturnValue
 
+from impl.linked_operators import LINKS
+
 
 class NotReadyYetError(Exception):
     """What a task needs will be there later. ``str()`` of it is one line for the operator."""
@@ -21,6 +23,8 @@ class PatientPythonOperator(BaseSensorOperator):
     After NotReadyYetError it calls again in ``poke_interval`` seconds. Between the calls the task is "up for
     reschedule" and holds neither a worker nor a pool slot.
     """
+
+    operator_extra_links = LINKS
 
     def __init__(self, *, python_callable: Callable[..., Any], **kwargs: Any) -> None:
         super().__init__(mode="reschedule", **kwargs)

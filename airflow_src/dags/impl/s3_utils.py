@@ -3,25 +3,37 @@
 import contextlib
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from boto3.s3.transfer import TransferConfig
-from botocore.exceptions import BotoCoreError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from common.secrets_in_logs import (
     blank_credentials_of_botocore,
     mask_credentials_of,
     mask_credentials_of_proxies,
+    user_of_url,
     without_secrets,
 )
-from s3_restore.local_files import LocalFiles
-from s3_restore.s3_object_store import client_config
-from s3_restore.settings import RestoreSettings
+from impl import refusals
+from s3_restore.model.exceptions import ObjectStoreError, UnusableValueError
+from s3_restore.model.settings import RestoreSettings
+from s3_restore.run.object_download import download_object
+from s3_restore.s3.s3_errors import as_client_error, is_passing
+from s3_restore.s3.s3_object_store import S3ObjectStore, client_config
+
+T = TypeVar("T")
 
 _MIB = 1024**2
+# What a wrong connection raises in Airflow's provider and in boto3.
+_ERRORS_OF_CONNECTIONS = (
+    BotoCoreError, ClientError, ValueError, TypeError, AttributeError, LookupError, RuntimeError,
+)  # fmt: skip
+_TOKEN_SERVICE_S = 30.0  # for which a token service that does not answer is asked again
+_TOKEN_SERVICE_WAIT_S = 2.0
 
 
 def get_s3_client(region: str, aws_conn_id: str = "aws_default", *, settings: RestoreSettings | None = None) -> Any:
@@ -44,22 +56,58 @@ def get_s3_client(region: str, aws_conn_id: str = "aws_default", *, settings: Re
     from airflow.providers.common.compat.sdk import AirflowException  # noqa: PLC0415
 
     settings = settings or RestoreSettings()
-    config = client_config(settings.max_concurrency, settings.stall_timeout_s)
     blank_credentials_of_botocore()
     try:
         hook = S3Hook(aws_conn_id=aws_conn_id, region_name=region)
         with contextlib.suppress(AirflowException):  # without such a connection, boto3 looks for keys by itself
-            mask_credentials_of_proxies(hook.get_connection(aws_conn_id).extra_dejson.get("config_kwargs"))
+            extra = hook.get_connection(aws_conn_id).extra_dejson
+            mask_credentials_of_proxies(extra.get("config_kwargs"))
+            _refuse_user_in_endpoint(extra)
         of_connection = hook.conn_config.botocore_config
-        client = hook.get_client_type(config=of_connection.merge(config) if of_connection else config)
-        mask_credentials_of(client)
+        config = client_config(settings.max_concurrency, settings.stall_timeout_s, of_connection)
+
+        def make() -> Any:
+            client = hook.get_client_type(config=of_connection.merge(config) if of_connection else config)
+            mask_credentials_of(client)
+            return client
+
+        client = _retrying_token_service(make, min(_TOKEN_SERVICE_S, settings.patience_s))
         _check_endpoint(client.meta.endpoint_url)
-    except HTTPClientError:
-        raise
-    except (BotoCoreError, AirflowException, ValueError, TypeError, AttributeError, LookupError, RuntimeError) as error:
-        said = f"{' '.join(without_secrets(str(error)).split())} ({type(error).__name__})"
-        raise ValueError(f"Airflow connection {aws_conn_id!r} cannot be used: {said}") from None
+    except (AirflowException, *_ERRORS_OF_CONNECTIONS) as error:
+        if is_passing(error):  # an ordinary exception: Airflow tries again
+            raise
+        text = " ".join(without_secrets(str(error)).split())
+        failure = refusals.BAD_CONNECTION.of(repr(aws_conn_id), text, type(error).__name__)
+        raise UnusableValueError(failure) from None
     return client
+
+
+def _retrying_token_service(make: Callable[[], T], patience_s: float) -> T:
+    """Make a client; where a role is to be assumed, AWS STS is asked for that, which may fail in passing."""
+    until = time.monotonic() + patience_s
+    while True:
+        try:
+            return make()
+        except Exception as error:
+            if not is_passing(error) or time.monotonic() > until:
+                raise
+            logging.warning("The AWS token service gives no credentials now (%s): trying again", type(error).__name__)
+            time.sleep(min(_TOKEN_SERVICE_WAIT_S, patience_s / 10))
+
+
+def _refuse_user_in_endpoint(extra: Any) -> None:
+    """Refuse a user and a password in ``endpoint_url``: S3 would not get them, and errors of libraries show them.
+
+    Raises:
+        ValueError: that shows neither.
+
+    """
+    services = extra.get("service_config") if isinstance(extra, dict) else None
+    of_s3 = services.get("s3") if isinstance(services, dict) else None
+    for settings in (extra, of_s3):
+        url = settings.get("endpoint_url") if isinstance(settings, dict) else None
+        if isinstance(url, str) and user_of_url(url):
+            raise ValueError("endpoint_url has a user or password in it: they belong into login and password")
 
 
 def _check_endpoint(url: str) -> None:
@@ -75,7 +123,7 @@ def _check_endpoint(url: str) -> None:
 
 
 def get_transfer_config(chunk_size_mb: int) -> TransferConfig:
-    """Settings of boto3's transfer manager.
+    """Settings of a transfer, as boto3 has them.
 
     Args:
         chunk_size_mb: bytes of one request and threshold for several, in MiB.
@@ -89,7 +137,7 @@ def get_transfer_config(chunk_size_mb: int) -> TransferConfig:
     return TransferConfig(multipart_threshold=chunk_size_mb * _MIB, multipart_chunksize=chunk_size_mb * _MIB)
 
 
-def download_file_from_s3(  # noqa: PLR0913, PLR0917 (the plan's signature)
+def download_file_from_s3(  # noqa: PLR0913, PLR0917 (the signature that the host calls)
     bucket_name: str,
     s3_key: str,
     local_path: Path,
@@ -97,36 +145,34 @@ def download_file_from_s3(  # noqa: PLR0913, PLR0917 (the plan's signature)
     chunk_size_mb: int = 500,
     aws_conn_id: str = "aws_default",
 ) -> None:
-    """Download a single object with boto3's transfer manager; ``local_path`` appears complete or not at all.
+    """Download a single object as the DAG does it; ``local_path`` appears complete or not at all.
 
-    Proves nothing about the bytes but their number: where there is a hash, use ``s3_restore.restorer`` as the DAG does.
+    Passing errors are tried again, and what a killed call had fetched is not fetched again. Proves nothing about the
+    bytes but their number: where there is a hash, restore as the DAG does.
 
     Args:
         bucket_name: name of the bucket.
         s3_key: key of the object.
         local_path: final path; folders above it are made, a file there is replaced.
         region: AWS region.
-        chunk_size_mb: MiB of one request.
+        chunk_size_mb: MiB that one connection fetches.
         aws_conn_id: Airflow connection for credentials and endpoint.
 
     Raises:
-        ClientError: if S3 refuses.
+        ClientError: if S3 refuses, or does not deliver for as long as the patience lasts.
         OSError: if the local file system does.
 
     """
-    client = get_s3_client(region, aws_conn_id)
+    settings = RestoreSettings()
+    chunk_bytes = get_transfer_config(chunk_size_mb).multipart_chunksize
+    store = S3ObjectStore(get_s3_client(region, aws_conn_id, settings=settings))
     local_path.parent.mkdir(parents=True, exist_ok=True)
-    files = LocalFiles(local_path.parent, RestoreSettings().stale_after_s)
     logging.info("Downloading s3://%s/%s to %s", bucket_name, s3_key, local_path)
     begun = time.monotonic()
-    temporary = files.create_temporary(local_path)
     try:
-        with temporary.path.open("wb") as file:
-            client.download_fileobj(bucket_name, s3_key, file, Config=get_transfer_config(chunk_size_mb))
-        size = files.put_in_place(temporary).size
-    except BaseException:
-        temporary.remove()
-        raise
+        size = download_object(store, bucket_name, s3_key, local_path, chunk_bytes, settings)
+    except ObjectStoreError as error:
+        raise as_client_error(error, "GetObject") from None
     seconds = time.monotonic() - begun
     logging.info(
         "Downloaded %s: %.1f MB in %.1fs (%.1f MB/s)",
@@ -156,7 +202,7 @@ def split_s3_upload_path(s3_upload_path: str) -> tuple[str, str]:
     components = [component for component in text.split("/") if component]
     # With a colon it is another scheme, or an ARN, for which botocore would ask another host than the connection's.
     if not components or ":" in components[0]:
-        raise ValueError(f"s3_upload_path: expected 's3://bucket/prefix/' or 'bucket', got {s3_upload_path!r}")
+        raise UnusableValueError(refusals.BAD_UPLOAD_PATH.of(repr(s3_upload_path)))
     return components[0], "/".join(components[1:])
 
 

@@ -16,6 +16,7 @@ class Tasks:
     DOWNLOAD_FILES = "download_files"
     VALIDATE_PARAMETERS = "validate_parameters"
     LIST_RAW_FILES = "list_raw_files"
+    SUMMARIZE = "summarize"
 
 
 class Pools:
@@ -36,6 +37,7 @@ class DagParams:
 
     # Of the batch, and no parameters of the downloader, which has one: it takes them from the conf of its run.
     INCLUDE = "include"
+    VERIFY_ONLY = "verify_only"
     BATCH = "batch"
 
 

@@ -12,7 +12,7 @@ Airflow puts its own prefix in front (``[metrics] statsd_prefix``, ``airflow`` b
 import logging
 from datetime import timedelta
 
-from s3_restore.outcomes import RestoreSummary, Result
+from s3_restore.model.outcomes import RestoreSummary, Result
 
 _PREFIX = "s3_downloader"
 

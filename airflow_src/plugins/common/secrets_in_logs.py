@@ -7,13 +7,13 @@ Two layers, as neither sees everything:
   They come and go during a run, so they are blanked by their names in its log records.
 """
 
-import contextlib
 import logging
 import re
 from typing import Any
-from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import mask_secret, redact
+
+from s3_restore.s3.fast_path import credentials_of
 
 _BLANK = "***"
 # Those that log headers, bodies or what is signed: a filter counts for its own logger only, not for those below it.
@@ -63,7 +63,7 @@ def mask_credentials_of(client: Any) -> None:
         BotoCoreError: if the credentials are temporary ones that cannot be renewed.
 
     """
-    credentials = getattr(getattr(client, "_request_signer", None), "_credentials", None)  # botocore has no public way
+    credentials = credentials_of(client)
     if credentials is not None:
         frozen = credentials.get_frozen_credentials()
         mask(frozen.secret_key, frozen.token)
@@ -78,8 +78,22 @@ def mask_credentials_of_proxies(config_kwargs: Any) -> None:
     """
     proxies = config_kwargs.get("proxies") if isinstance(config_kwargs, dict) else None
     for url in proxies.values() if isinstance(proxies, dict) else ():
-        with contextlib.suppress(ValueError):
-            mask(urlsplit(str(url)).password)
+        user_of_url(str(url))
+
+
+def user_of_url(url: str) -> str:
+    """User and password of a URL, and mask them; empty for none.
+
+    They go to the last ``@``: passwords that hold ``/``, ``#``, ``?`` or ``@`` unquoted end a host for every library,
+    which then shows pieces of them.
+    """
+    before, at, _ = url.rpartition("@")
+    user = before.partition("//")[2] if "//" in before else before
+    if not at:
+        return ""
+    name, _, password = user.partition(":")
+    mask(url, user, password or name)
+    return user or "@"
 
 
 def mask(*secrets: str | None) -> None:

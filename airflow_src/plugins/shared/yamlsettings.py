@@ -1,14 +1,18 @@
-"""The YAML settings of the deployment (data_contract.md, "YAML settings")."""
+"""The YAML settings of the deployment: one file, found by the environment, read anew for each question."""
 
 import os
 import re
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from s3_restore.settings import shown
+from s3_restore.model import settings_reasons
+from s3_restore.model.exceptions import RestoreError
+from s3_restore.model.reasons import Failure
+from s3_restore.model.settings import shown
 
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 _ENVS_FOLDER = Path(__file__).resolve().parents[2] / "envs"
@@ -23,7 +27,7 @@ class YamlKeys:
         OUTPUT = "output"
 
 
-class SettingsError(Exception):
+class SettingsError(RestoreError):
     """The YAML file is missing or wrong. ``str()`` of it is one line that names the file and the key."""
 
 
@@ -33,24 +37,33 @@ def settings_path() -> Path:
     return Path(explicit) if explicit else _ENVS_FOLDER / f"alphakraken.{os.environ.get('ENV_NAME') or 'local'}.yaml"
 
 
+def _unreadable(path: Path, why: str | None) -> Failure:
+    """Say also how the file was found, to somebody who meant another one."""
+    if os.environ.get("ALPHAKRAKEN_YAML"):
+        return settings_reasons.SETTINGS_UNREADABLE.of(path, why)
+    env_name = os.environ.get("ENV_NAME")
+    env_name_is = repr(env_name) if env_name else "not set"
+    return settings_reasons.SETTINGS_NOT_SET.of(path, why, socket.gethostname(), env_name_is)
+
+
 def _settings() -> tuple[Mapping[str, Any], Path]:
     path = settings_path()
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SettingsError(f"Settings file {path} cannot be read: {error.strerror}") from None
+        raise SettingsError(_unreadable(path, error.strerror)) from None
     except UnicodeDecodeError as error:
-        raise SettingsError(f"Settings file {path} is no valid YAML: no UTF-8 at byte {error.start}") from None
+        raise SettingsError(settings_reasons.NO_YAML.of(path, f"no UTF-8 at byte {error.start}")) from None
     except yaml.YAMLError as error:
-        raise SettingsError(f"Settings file {path} is no valid YAML: {_what_and_where(error)}") from None
+        raise SettingsError(settings_reasons.NO_YAML.of(path, _what_and_where(error))) from None
     except RecursionError:
-        raise SettingsError(f"Settings file {path} is no valid YAML: too many levels") from None
+        raise SettingsError(settings_reasons.NO_YAML.of(path, "too many levels")) from None
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # The parser's own slips, such as for the date 2025-99-99. Without their text, as above.
         kind = type(error).__name__
-        raise SettingsError(f"Settings file {path} is no valid YAML: a value cannot be read ({kind})") from None
+        raise SettingsError(settings_reasons.NO_YAML.of(path, f"a value cannot be read ({kind})")) from None
     if not isinstance(loaded, dict):
-        raise SettingsError(f"Settings file {path}: expected keys and values, got {type(loaded).__name__}")
+        raise SettingsError(settings_reasons.NO_MAPPING.of(path, type(loaded).__name__))
     return loaded, path
 
 
@@ -80,7 +93,7 @@ def get_setting(dotted_key: str, kind: type, default: Any = ...) -> Any:
     if default is not ... and value in (None, ""):
         return default
     if not isinstance(value, kind) or (kind is str and not value):
-        raise SettingsError(f"Settings file {path}: key {dotted_key!r}: expected {kind.__name__}, got {_got(value)}")
+        raise SettingsError(settings_reasons.WRONG_KEY.of(path, repr(dotted_key), kind.__name__, _got(value)))
     return value
 
 
@@ -103,7 +116,7 @@ def get_path(location: str) -> Path:
     path = Path(get_setting(key, str))
     if not path.is_absolute() or _CONTROL_CHARACTER.search(str(path)):
         raise SettingsError(
-            f"Settings file {settings_path()}: key {key!r}: expected an absolute path, got {str(path)!r}"
+            settings_reasons.WRONG_KEY.of(settings_path(), repr(key), "an absolute path", repr(str(path)))
         )
     return path
 
@@ -141,6 +154,16 @@ def get_s3_download_settings() -> dict[str, Any]:
     return dict(get_setting("s3_download", dict, default={}))
 
 
+def get_notification_settings() -> dict[str, Any]:
+    """Everything below ``general.notifications``; empty when there is nothing.
+
+    Raises:
+        SettingsError: if the settings cannot be read.
+
+    """
+    return dict(get_setting("general.notifications", dict, default={}))
+
+
 def get_ops_alerts_webhook_url() -> str:
     """Where failures are posted to; empty for nowhere.
 
@@ -151,5 +174,5 @@ def get_ops_alerts_webhook_url() -> str:
     key = "general.notifications.ops_alerts_webhook_url"
     url = get_setting(key, object, default="")
     if not isinstance(url, str):  # without the value, as other settings have it: whoever knows the URL can post there
-        raise SettingsError(f"Settings file {settings_path()}: key {key!r}: expected str, got {type(url).__name__}")
+        raise SettingsError(settings_reasons.WRONG_KEY.of(settings_path(), repr(key), "str", type(url).__name__))
     return url

@@ -1,20 +1,22 @@
 """Questions to the database. Only finds (D1)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, cast
 
 import mongoengine
 from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 
+from s3_restore.model.exceptions import RestoreError, UnusableValueError
+from shared.db import reasons
 from shared.db.engine import connect_db
 from shared.db.models import RawFile
 
-_AUTHENTICATION_FAILED = 18
-_UNAUTHORIZED = 13
+_OF_CODE = {18: reasons.MONGODB_LOGIN, 13: reasons.MONGODB_DENIED}
+_LONGEST_QUERY_MS = 5_000
 
 
-class DatabaseUnavailableError(Exception):
+class DatabaseUnavailableError(RestoreError):
     """MongoDB did not answer. ``str()`` of it is one line for the operator, without credentials."""
 
 
@@ -41,6 +43,36 @@ def get_backed_up_raw_file_ids(project_id: str) -> list[str]:
         return [str(raw_file_id) for raw_file_id in found.no_dereference().order_by("id").scalar("id")]
 
 
+def find_raw_file_ids(where: Mapping[str, Any], limit: int) -> list[str]:
+    """Find ids of raw files, in no order, with one query that has a bound.
+
+    Args:
+        where: conditions in MongoDB's language, best on ``_id``, which has an index.
+        limit: most ids.
+
+    Raises:
+        DatabaseUnavailableError: if MongoDB cannot be reached or refuses, or needs longer than a few seconds.
+
+    """
+    with _answering():
+        found = RawFile.objects(__raw__=dict(where)).no_dereference().limit(limit).max_time_ms(_LONGEST_QUERY_MS)
+        return [str(raw_file_id) for raw_file_id in found.scalar("id")]
+
+
+def get_file_infos(raw_file_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Find the ``file_info`` of raw files by their ids; those that do not exist, or have none, are left out.
+
+    Raises:
+        DatabaseUnavailableError: if MongoDB cannot be reached or refuses, or needs longer than a few seconds.
+
+    """
+    with _answering():
+        found = RawFile.objects(id__in=list(raw_file_ids)).no_dereference().max_time_ms(_LONGEST_QUERY_MS)
+        return {
+            str(raw_file_id): info for raw_file_id, info in found.scalar("id", "file_info") if isinstance(info, dict)
+        }
+
+
 @contextmanager
 def _answering() -> Iterator[None]:
     """Connect, and turn what the driver raises into one line for the operator."""
@@ -48,15 +80,11 @@ def _answering() -> Iterator[None]:
         connect_db()
         yield
     except OperationFailure as error:
-        said = {
-            _AUTHENTICATION_FAILED: "MongoDB refuses user or password: check MONGO_USER and MONGO_PASSWORD",
-            _UNAUTHORIZED: "MongoDB denies reading: the user needs the role 'read' on krakendb",
-        }.get(error.code or 0, "MongoDB refuses the query")
-        raise DatabaseUnavailableError(f"{said} (code {error.code})") from None
+        reason = _OF_CODE.get(error.code or 0, reasons.MONGODB_REFUSES)
+        raise DatabaseUnavailableError(reason.of(error.code)) from None
     except ConnectionFailure as error:
-        said = "MongoDB cannot be reached: check MONGO_HOST and MONGO_PORT, and that it runs"
-        raise DatabaseUnavailableError(f"{said} ({type(error).__name__})") from None
+        raise DatabaseUnavailableError(reasons.MONGODB_UNREACHABLE.of(type(error).__name__)) from None
     except (PyMongoError, mongoengine.errors.MongoEngineException, mongoengine.ConnectionFailure) as error:
-        raise DatabaseUnavailableError(f"MongoDB cannot be asked ({type(error).__name__})") from None
-    except ValueError as error:
-        raise DatabaseUnavailableError(str(error)) from None
+        raise DatabaseUnavailableError(reasons.MONGODB_CANNOT_BE_ASKED.of(type(error).__name__)) from None
+    except UnusableValueError as error:
+        raise DatabaseUnavailableError(error.failure) from None

@@ -1,4 +1,4 @@
-"""A DAG of the host, with its callback."""
+"""A DAG of the host, with its callback; imports spelt in both of its ways."""
 
 from datetime import UTC, datetime
 
@@ -6,8 +6,7 @@ from airflow.providers.common.compat.sdk import DAG
 from airflow.providers.standard.operators.python import PythonOperator
 from callbacks import on_failure_callback
 from common.keys import Dags
-
-from impl.handler_impl import copy_raw_file
+from dags.impl.handler_impl import copy_raw_file
 
 with DAG(
     Dags.ACQUISITION_HANDLER,

@@ -4,6 +4,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from plugins.s3.s3_utils import S3UploadFailedException
+
+__all__ = ["S3UploadFailedException"]
+
 
 def on_failure_callback(_context: Any) -> None:
     """Note the call."""

@@ -1,9 +1,10 @@
 """Folders as the worker sees them."""
 
-import os
 from pathlib import Path
+
+from shared.keys import InternalPaths
 
 
 def get_internal_output_path() -> Path:
     """The output mount."""
-    return Path(os.environ["HOST_MOUNTS"]) / "output"
+    return Path(InternalPaths.MOUNTS_PATH) / InternalPaths.OUTPUT

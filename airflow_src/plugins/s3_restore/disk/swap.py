@@ -1,0 +1,87 @@
+"""Proved bytes get their final name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from s3_restore.disk.destination import Destination
+from s3_restore.disk.open_file import Identity, TemporaryFile
+from s3_restore.disk.syscalls import NO_HARD_LINKS, sync_folder
+from s3_restore.disk.temporary_files import FILE_MODE
+from s3_restore.model.exceptions import ChangedMeanwhileError
+
+
+def put_in_place(temporary: TemporaryFile, destination: Destination, replaces: Path | None = None) -> Identity | None:
+    """Give proved bytes their final name, on the storage: first the bytes, then the name (W1, W8).
+
+    The temporary file is closed.
+
+    Args:
+        temporary: the bytes, proved.
+        destination: where it is.
+        replaces: the version that was set aside for it, whose mode, group and ACL it takes over (W12).
+
+    Returns:
+        The state of the file in place; None where it is not that of the temporary file, so that only another look can
+        tell what is there: file systems without stable inode numbers or times, or somebody was very quick.
+
+    Raises:
+        ChangedMeanwhileError: when another process took the temporary file over, or a file appeared at the final path.
+        NotOnStorageError: when bytes or names could not be brought to the storage.
+        OSError: if it cannot.
+
+    """
+    final = temporary.final
+    if replaces:
+        temporary.take_access_of(replaces)
+    elif destination.umask is not None:
+        temporary.set_mode(FILE_MODE & ~destination.umask)
+    temporary.sync()
+    if not temporary.is_still_mine():
+        raise ChangedMeanwhileError(str(temporary.path))
+    destination.check_not_gone()
+    destination.check_above(final)
+    proved = temporary.end_writing()
+    try:
+        identity = place(temporary.path, final)
+    except FileExistsError:
+        raise ChangedMeanwhileError(f"{final} appeared meanwhile") from None
+    destination.sync_names_above(final)
+    temporary.close()
+    return identity if identity and identity.is_moved(proved) else None
+
+
+def place(source: Path, final: Path) -> Identity | None:
+    """Give a file its final name, which must be free: what appeared there meanwhile is never overwritten (W9).
+
+    The new name is on the storage before the old one goes, in whatever order the file system writes names.
+
+    Returns:
+        Its state, in which nothing but its name has changed: where it was written to while names were brought to the
+        storage (which may take long, and times can be set back), None.
+
+    Raises:
+        FileExistsError: when something is there.
+        NotOnStorageError: when the new name could not be brought to the storage; the old one is there still, if it can
+        be. OSError: if it cannot be named so.
+
+    """
+    try:
+        os.link(source, final, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno not in NO_HARD_LINKS:
+            raise
+        if os.path.lexists(final):
+            raise FileExistsError(error.errno, "Something is there", str(final)) from None
+        os.rename(source, final)
+        named = Identity.of(os.lstat(final))
+        sync_folder(final.parent)
+        return named
+    named = Identity.of(os.lstat(final))
+    sync_folder(final.parent)
+    is_same = Identity.of(os.lstat(final)) == named
+    source.unlink()
+    return Identity.of(os.lstat(final)) if is_same else None

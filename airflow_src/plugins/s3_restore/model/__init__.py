@@ -1,0 +1,1 @@
+"""What is known and decided: values without I/O."""

@@ -1,0 +1,1 @@
+"""The restore as it runs: from specs to outcomes."""

@@ -1,0 +1,149 @@
+// The restores that the list shows: which runs there are, and what was learnt of those that are looked at.
+
+import { DOWNLOAD, PAGE, SUMMARIZE, VALIDATE, WAIT } from "./airflow_api.mjs";
+import { forEachOf } from "./poller.mjs";
+import { isActive, isBatch, keyOf } from "./restores.mjs";
+
+/**
+ * @typedef {import("./airflow_api.mjs").AirflowApi} AirflowApi
+ * @typedef {import("./airflow_api.mjs").Run} Run
+ * @typedef {import("./restores.mjs").Known} Known
+ */
+
+const OVERLAP_MS = 5_000; // what was changed while an answer was made is asked for again
+
+/**
+ * Ask for what is not known yet of a run, or has changed since.
+ * @param {AirflowApi} api
+ * @param {Run} run
+ * @param {Known} known is filled in
+ */
+export async function learn(api, run, known) {
+  const active = isActive(run);
+  if (!active && known.endedAt === String(run.end_date)) return;
+  if (isBatch(run)) {
+    if (active) known.progress = await api.xcom(run, WAIT, "progress");
+    else [known.progress, known.result] = await Promise.all([api.xcom(run, WAIT, "progress"), api.xcom(run, SUMMARIZE, "return_value")]);
+  } else if (active) {
+    await learnOfActive(api, run, known);
+  } else {
+    known.result = await api.xcom(run, DOWNLOAD, "return_value");
+    if (!known.result?.report_path) known.checked = await api.xcom(run, VALIDATE, "return_value");
+  }
+  known.endedAt = active ? undefined : String(run.end_date);
+}
+
+/**
+ * @param {AirflowApi} api
+ * @param {Run} run
+ * @param {Known} known
+ */
+async function learnOfActive(api, run, known) {
+  const state = (/** @type {string} */ id) => known.tasks?.find((task) => task.task_id === id)?.state;
+  known.result = undefined;
+  known.waiting = state(VALIDATE) === "up_for_reschedule" ? await api.xcom(run, VALIDATE, "progress") : undefined;
+  if (state(DOWNLOAD) === "running") known.progress = await api.xcom(run, DOWNLOAD, "progress");
+  if (state(DOWNLOAD) && !known.checked) known.checked = await api.xcom(run, VALIDATE, "return_value");
+}
+
+export class ListData {
+  /** @param {AirflowApi} api */
+  constructor(api) {
+    this.api = api;
+    /** @type {Map<string, Run>} */
+    this.runs = new Map();
+    /** @type {Map<string, Known>} */
+    this.known = new Map();
+    this.hasOlder = false;
+    this.oldest = "";
+    this.since = 0;
+    /** Batches that runs name and Airflow has not, or not any more. @type {Set<string>} */
+    this.missing = new Set();
+  }
+
+  /** @param {Run} run */
+  of(run) {
+    const key = keyOf(run);
+    const known = this.known.get(key) ?? {};
+    this.known.set(key, known);
+    return known;
+  }
+
+  /** The newest runs the first time, then what has changed. */
+  async refresh() {
+    if (!this.since) {
+      const runs = await this.api.runs();
+      this.since = this.api.serverTime - OVERLAP_MS;
+      this.addPage(runs);
+    } else {
+      const runs = await this.api.changedRuns(this.since);
+      this.since = this.api.serverTime - OVERLAP_MS;
+      this.add(runs);
+    }
+    await this.addBatches();
+    const active = [...this.runs.values()].filter(isActive);
+    const running = active.filter((run) => run.state === "running" && !isBatch(run));
+    const tasks = running.length ? await this.api.activeTasks() : [];
+    for (const run of running) this.of(run).tasks = tasks.filter((task) => task.dag_run_id === run.dag_run_id);
+    return active.length > 0;
+  }
+
+  /** The next hundred before those that are there. */
+  async older() {
+    this.addPage(await this.api.runs({ before: this.oldest }));
+    await this.addBatches();
+  }
+
+  /**
+   * Runs of whatever age whose parameters have this text.
+   * @param {string} text
+   */
+  async search(text) {
+    this.add(await this.api.runs({ containing: text }));
+    await this.addBatches();
+  }
+
+  /** @param {Run} batch */
+  async addChildren(batch) {
+    this.add(await this.api.runsOfBatch(batch.dag_run_id));
+  }
+
+  /**
+   * Learn what rows show of these runs.
+   * @param {Run[]} runs
+   */
+  learn(runs) {
+    return forEachOf(runs, (run) => learn(this.api, run, this.of(run)));
+  }
+
+  /** @param {Run[]} runs */
+  addPage(runs) {
+    this.add(runs);
+    this.hasOlder = runs.length === PAGE;
+    this.oldest = runs.at(-1)?.run_after ?? this.oldest;
+  }
+
+  /** @param {Run[]} runs */
+  add(runs) {
+    for (const run of runs) this.runs.set(keyOf(run), run);
+  }
+
+  /** A batch begins before its runs, so it may be older than all that are there. */
+  async addBatches() {
+    const named = new Set([...this.runs.values()].map((run) => run.conf?.batch).filter((batch) => typeof batch === "string"));
+    const unknown = [...named].filter((batch) => !this.runs.has(keyOf(batchRun(batch))) && !this.missing.has(batch));
+    await forEachOf(unknown, async (batch) => {
+      try {
+        this.add([await this.api.run(batchRun(batch).dag_id, batch)]);
+      } catch (error) {
+        if (/** @type {{status?: number}} */ (error).status !== 404) throw error;
+        this.missing.add(batch);
+      }
+    });
+  }
+}
+
+/** @param {string} runId */
+function batchRun(runId) {
+  return { dag_id: "s3_batch_downloader", dag_run_id: runId };
+}

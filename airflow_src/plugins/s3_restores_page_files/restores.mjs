@@ -1,0 +1,310 @@
+// What a run is, in an operator's words: from what Airflow tells of it and what its tasks have pushed
+// (design_docs/PAGE.md, "Data"). Pure functions.
+
+import { BATCH, DOWNLOAD, VALIDATE } from "./airflow_api.mjs";
+import { readOne, readPasted } from "./pasted_ids.mjs";
+import { counted, percent, secondsBetween } from "./words.mjs";
+
+/**
+ * @typedef {import("./airflow_api.mjs").Run} Run
+ * @typedef {import("./airflow_api.mjs").Task} Task
+ *
+ * @typedef {object} Known what was learnt of a run beside what the list of runs has
+ * @property {Task[]} [tasks]
+ * @property {any} [progress] XCom of download_files, or of wait_for_restores
+ * @property {any} [waiting] XCom progress of validate_parameters
+ * @property {any} [result] return value of download_files, or of summarize
+ * @property {any} [checked] return value of validate_parameters
+ * @property {Run[]} [children] runs of a batch
+ * @property {string} [endedAt] when it ended, once all of this was asked for after that
+ *
+ * @typedef {"idle" | "busy" | "good" | "bad"} Tone
+ *
+ * @typedef {object} Restore a row of the list, the head of a page
+ * @property {string} title
+ * @property {string} about mode, glob
+ * @property {string} project
+ * @property {string} word its state in a word or two
+ * @property {Tone} tone
+ * @property {number | null} percent null: unknown
+ * @property {number | null} speed bytes per second
+ * @property {number | null} eta seconds
+ * @property {string} files right of total
+ * @property {string} reason of a failure
+ * @property {string} whatToDo
+ * @property {string} report its path
+ */
+
+/** @param {Pick<Run, "state">} run */
+export function isActive(run) {
+  return run.state === "queued" || run.state === "running";
+}
+
+/** @param {Pick<Run, "dag_id">} run */
+export function isBatch(run) {
+  return run.dag_id === BATCH;
+}
+
+/** @param {Pick<Run, "note">} run */
+export function wasStopped(run) {
+  return (run.note ?? "").startsWith("Stopped");
+}
+
+/** @param {Pick<Run, "dag_id" | "dag_run_id">} run */
+export function keyOf(run) {
+  return `${run.dag_id}/${run.dag_run_id}`;
+}
+
+/**
+ * @param {Run} run
+ * @param {Known} known
+ * @returns {Restore}
+ */
+export function describe(run, known) {
+  return isBatch(run) ? describeBatch(run, known) : describeOne(run, known);
+}
+
+/**
+ * @param {Run} run
+ * @param {Known} known
+ * @returns {Restore}
+ */
+function describeOne(run, known) {
+  const { progress, result, checked } = known;
+  const report = text(result?.report_path);
+  const verifies = run.conf?.verify_only === true;
+  const refused = checked?.status === "REFUSED" ? checked : null;
+  /** @type {Restore} */
+  const restore = {
+    title: text(checked?.raw_file_id) || readOne(text(run.conf?.raw_file_id)) || run.dag_run_id,
+    about: about(run),
+    project: text(checked?.project_id) || folderOf(report),
+    word: "Queued",
+    tone: "idle",
+    percent: 0,
+    speed: null,
+    eta: null,
+    files: "",
+    reason: "",
+    whatToDo: "",
+    report,
+  };
+  if (hasNoResult(run, known)) return { ...restore, ...withoutResult(run) };
+  if (run.state === "success") {
+    const files = result ? `${result.successful} of ${result.total_files}` : "";
+    return { ...restore, word: verifies ? "Verified" : "Restored", tone: "good", percent: 100, files };
+  }
+  if (run.state === "failed") {
+    return {
+      ...restore,
+      word: wasStopped(run) ? "Stopped" : refused ? "Refused" : "Failed",
+      tone: "bad",
+      percent: result ? percent(result.successful, result.total_files) : shareOf(progress) ?? 0,
+      files: result ? `${result.successful} of ${result.total_files}` : "",
+      reason: text(refused?.reason ?? result?.first_failure) || text(wasStopped(run) ? run.note : ""),
+      whatToDo: text(refused?.what_to_do ?? result?.what_to_do),
+    };
+  }
+  return run.state === "running" ? { ...restore, ...stage(known) } : restore;
+}
+
+/**
+ * Airflow calls a run successful when its last task was skipped or marked by hand: one that is stopped while that task
+ * waits may end so. Only what the task itself says is a restore, or a batch of them.
+ * @param {Run} run
+ * @param {Known} known
+ */
+function hasNoResult(run, { result, endedAt }) {
+  return run.state === "success" && !result && Boolean(endedAt || wasStopped(run));
+}
+
+/**
+ * @param {Run} run
+ * @returns {Partial<Restore>}
+ */
+function withoutResult(run) {
+  const stopped = wasStopped(run);
+  return {
+    word: stopped ? "Stopped" : "Without a result",
+    tone: "bad",
+    reason: stopped ? text(run.note) : "Airflow calls it successful, but its last task has left no result: it was skipped or marked by hand",
+    whatToDo: stopped ? "" : "Restore it again: what is right is skipped",
+  };
+}
+
+/**
+ * How far a single restore is that runs.
+ * @param {Known} known
+ * @returns {Partial<Restore>}
+ */
+function stage({ tasks = [], progress, waiting }) {
+  const download = tasks.find((task) => task.task_id === DOWNLOAD)?.state;
+  const validate = tasks.find((task) => task.task_id === VALIDATE)?.state;
+  if (validate === "up_for_reschedule") {
+    return { word: waiting ? "Waiting for an archive" : "Waiting", tone: "busy", percent: 0, reason: text(waiting?.reason) };
+  }
+  if (download === "up_for_retry") return { word: "Waiting to try again", tone: "busy", percent: shareOf(progress) };
+  if (download === "running" || (progress && download === undefined)) {
+    const words = { checking: "Checking", downloading: "Downloading", verifying: "Verifying", done: "Finishing" };
+    return {
+      word: words[/** @type {keyof typeof words} */ (progress?.phase)] ?? "Starting",
+      tone: "busy",
+      percent: progress ? shareOf(progress) : null,
+      speed: number(progress?.bytes_per_s),
+      eta: number(progress?.eta_s),
+      files: progress ? `${progress.files_done - progress.files_failed} of ${progress.files_total}` : "",
+    };
+  }
+  if (download === "success" || download === "failed") return { word: "Finishing", tone: "busy", percent: shareOf(progress) };
+  if (download === "scheduled" || download === "queued") return { word: "Waiting for a free slot", tone: "idle", percent: 0 };
+  return { word: validate === "running" ? "Checking" : "Starting", tone: "busy", percent: null };
+}
+
+/**
+ * @param {Run} run
+ * @param {Known} known
+ * @returns {Restore}
+ */
+function describeBatch(run, known) {
+  const { progress, result, children } = known;
+  const isDry = run.conf?.dry_run === true;
+  const total = result?.total ?? progress?.runs_total ?? (children?.length || countOf(run));
+  const ended = progress?.runs_ended ?? children?.filter((child) => !isActive(child)).length ?? 0;
+  const name = run.conf?.project_id
+    ? `All of project ${text(run.conf.project_id)}`
+    : `Batch${total ? ` of ${counted(total, "raw file")}` : ""}`;
+  /** @type {Restore} */
+  const batch = {
+    title: name,
+    about: about(run),
+    project: text(run.conf?.project_id),
+    word: "Queued",
+    tone: "idle",
+    percent: 0,
+    speed: null,
+    eta: null,
+    files: !total ? "" : result ? `${result.successful} of ${total}` : `${ended} of ${total} ended`,
+    reason: "",
+    whatToDo: "",
+    report: "",
+  };
+  if (hasNoResult(run, known)) return { ...batch, ...withoutResult(run), percent: shareOf(progress) ?? 0 };
+  if (run.state === "success") {
+    const word = isDry ? "Looked at" : run.conf?.verify_only ? "Verified" : "Restored";
+    return { ...batch, word, tone: "good", percent: 100 };
+  }
+  if (run.state === "failed") {
+    const failed = result ? `${result.failed} of ${counted(result.total, "raw file")} ${isDry ? "would fail" : "failed"}` : "";
+    return {
+      ...batch,
+      word: wasStopped(run) ? "Stopped" : "Failed",
+      tone: "bad",
+      percent: result && !isDry ? percent(result.successful, result.total) : shareOf(progress) ?? 0,
+      reason: failed || text(wasStopped(run) ? run.note : ""),
+    };
+  }
+  if (run.state !== "running") return batch;
+  return {
+    ...batch,
+    word: isDry ? "Looking" : progress || children?.length ? "Running" : "Starting",
+    tone: "busy",
+    percent: progress ? shareOf(progress) ?? percent(ended, total) : total && ended ? percent(ended, total) : null,
+    speed: number(progress?.bytes_per_s),
+    eta: number(progress?.eta_s),
+  };
+}
+
+/** @param {Run} run */
+function about(run) {
+  const { conf } = run;
+  return [
+    conf?.verify_only === true ? "verify only" : "",
+    conf?.dry_run === true ? "dry run" : "",
+    conf?.include ? `only ${text(conf.include)}` : "",
+  ].filter(Boolean).join(", ");
+}
+
+/** @param {Run} run */
+function countOf(run) {
+  const given = run.conf?.raw_file_ids;
+  if (Array.isArray(given)) return given.length;
+  return typeof given === "string" ? readPasted(given).ids.length : 0;
+}
+
+/**
+ * @param {any} progress
+ * @returns {number | null}
+ */
+function shareOf(progress) {
+  if (!progress) return null;
+  if (progress.bytes_total > 0) return percent(progress.bytes_done, progress.bytes_total);
+  if (progress.files_total > 0) return percent(progress.files_done ?? 0, progress.files_total);
+  return null;
+}
+
+/** @param {string} report path of one; its folder is named by the project */
+function folderOf(report) {
+  return report.split("/").at(-2) ?? "";
+}
+
+/** @param {unknown} value */
+function text(value) {
+  return typeof value === "string" ? value : value === undefined || value === null ? "" : String(value);
+}
+
+/**
+ * @param {unknown} value
+ * @returns {number | null}
+ */
+function number(value) {
+  return typeof value === "number" && Number.isFinite(value) ? value : null;
+}
+
+/**
+ * Runs as the list has them, newest first: what a batch has started stands below it.
+ * @param {Iterable<Run>} runs
+ * @returns {{run: Run, children: Run[]}[]}
+ */
+export function grouped(runs) {
+  const all = [...runs];
+  const batches = new Set(all.filter(isBatch).map((run) => run.dag_run_id));
+  /** @type {Map<string, Run[]>} */
+  const children = new Map();
+  const top = [];
+  for (const run of all) {
+    const batch = isBatch(run) ? "" : text(run.conf?.batch);
+    if (!batch || !batches.has(batch)) top.push(run);
+    else children.set(batch, [...(children.get(batch) ?? []), run]);
+  }
+  top.sort((one, other) => Date.parse(other.run_after) - Date.parse(one.run_after));
+  return top.map((run) => ({
+    run,
+    children: (isBatch(run) ? children.get(run.dag_run_id) ?? [] : []).sort((one, other) =>
+      one.dag_run_id < other.dag_run_id ? -1 : 1),
+  }));
+}
+
+/**
+ * Whether a row is one of those that are looked for.
+ * @param {{run: Run, children: Run[]}} group
+ * @param {(run: Run) => Restore} described
+ * @param {{text: string, state: string}} filter
+ */
+export function matches({ run, children }, described, filter) {
+  const restore = described(run);
+  const states = { running: isActive(run), failed: restore.tone === "bad", done: restore.tone === "good" };
+  if (filter.state && !states[/** @type {keyof typeof states} */ (filter.state)]) return false;
+  const wanted = filter.text.trim().toLowerCase();
+  if (!wanted) return true;
+  const told = [run, ...children].flatMap((one) => [one.dag_run_id, one.triggering_user_name ?? "", JSON.stringify(one.conf ?? {})]);
+  return [restore.title, restore.project, restore.word, ...told].some((text_) => text_.toLowerCase().includes(wanted));
+}
+
+/**
+ * How long it ran, or has been running.
+ * @param {Run} run
+ * @param {number} now milliseconds
+ */
+export function secondsOf(run, now) {
+  return secondsBetween(run.start_date, isActive(run) ? null : run.end_date, now);
+}

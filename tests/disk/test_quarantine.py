@@ -1,0 +1,106 @@
+"""Setting aside (`disk/quarantine.py`): what is moved, what is put back, what is deleted (W2, W9)."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from s3_restore.disk.destination import Destination
+from s3_restore.disk.open_file import Identity
+from s3_restore.disk.quarantine import Quarantine
+from s3_restore.model.exceptions import ChangedMeanwhileError
+from tests.support.records import is_record_of_what_is_there
+
+
+@pytest.fixture
+def corrupted(tmp_path: Path) -> tuple[Quarantine, Path, Identity]:
+    final = tmp_path / "a.raw"
+    final.write_bytes(b"corrupted")
+    return Quarantine(Destination(tmp_path)), final, Identity.of(final.lstat())
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if not is_record_of_what_is_there(path))
+
+
+def test_another_state_than_the_one_that_was_seen_is_never_moved(corrupted) -> None:
+    """Another run healed it between the look and the move: not even for a moment is its path empty."""
+    quarantine, final, seen = corrupted
+    final.unlink()
+    final.write_bytes(b"healed!!!")
+    moved: list[str] = []
+    rename = os.rename
+    os.rename = lambda *paths: moved.append(str(paths[0])) or rename(*paths)
+    try:
+        with pytest.raises(ChangedMeanwhileError):
+            quarantine.set_aside(final, seen)
+    finally:
+        os.rename = rename
+    assert moved == []
+    assert names(final.parent) == ["a.raw"]
+
+
+@pytest.mark.parametrize("comes", ["nothing", "another file"])
+def test_a_wrong_move_is_undone_without_overwriting(corrupted, monkeypatch: pytest.MonkeyPatch, comes: str) -> None:
+    """It is healed between the last look and the rename: it goes back, unless its path is taken again."""
+    quarantine, final, seen = corrupted
+    rename = os.rename
+
+    def late(source: Path, target: Path) -> None:
+        final.unlink()
+        final.write_bytes(b"healed by another run")
+        rename(source, target)
+        if comes == "another file":
+            final.write_bytes(b"and once more")
+
+    monkeypatch.setattr(os, "rename", late)
+    with pytest.raises(ChangedMeanwhileError):
+        quarantine.set_aside(final, seen)
+    there = b"and once more" if comes == "another file" else b"healed by another run"
+    assert final.read_bytes() == there
+    assert b"healed by another run" in {path.read_bytes() for path in final.parent.iterdir()}, "nothing is lost"
+
+
+def test_the_record_is_on_the_storage_before_the_rename(corrupted, monkeypatch: pytest.MonkeyPatch) -> None:
+    quarantine, final, seen = corrupted
+    calls: list[str] = []
+    for name in ("fsync", "rename"):
+        real = getattr(os, name)
+
+        def note(*arguments, name: str = name, real=real) -> None:
+            what = Path(f"/proc/self/fd/{arguments[0]}").readlink() if name == "fsync" else arguments[0]
+            calls.append(f"{name} {what.suffix or 'folder'}")
+            real(*arguments)
+
+        monkeypatch.setattr(os, name, note)
+    quarantine.settle(quarantine.set_aside(final, seen))
+    assert calls == ["fsync .aside", "fsync folder", "rename .raw", "fsync folder"]
+
+
+@pytest.mark.parametrize("step", ["record", "reservation"])
+def test_what_a_dead_run_had_only_prepared_is_tidied(corrupted, step: str) -> None:
+    """The corrupted file is still at its path; the record describes nothing yet."""
+    quarantine, final, seen = corrupted
+    aside = quarantine.set_aside(final, seen)
+    aside.path.rename(final)
+    if step == "reservation":
+        aside.path.touch()
+    quarantine.look_afresh()
+    assert quarantine.find(final) == []
+    assert names(final.parent) == ["a.raw"]
+
+
+def test_records_that_make_no_sense_are_no_reason_to_delete(corrupted) -> None:
+    quarantine, final, seen = corrupted
+    aside = quarantine.set_aside(final, seen)
+    aside.path.write_bytes(b"of a person")
+    forgeries = [
+        b"", b"{", b"[]", b'{"format": 1}', b"null", b"\xff" * 99, b"[" * 9000,
+        b'{"format": 1, "name": "a.raw", "aside": 5}',
+        b'{"format": 1, "name": "a.raw", "aside": "../a", "inode": 1, "size": 1, "mtime_ns": 1}',
+    ]  # fmt: skip
+    for text in forgeries:
+        aside.record.write_bytes(text)
+        quarantine.look_afresh()
+        assert quarantine.find(final) == []
+        assert aside.path.read_bytes() == b"of a person"

@@ -1,3 +1,0 @@
-"""The host has a module of this name."""
-
-UPLOADS = True

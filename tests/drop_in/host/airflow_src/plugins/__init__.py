@@ -1,0 +1,1 @@
+"""The host has one too."""

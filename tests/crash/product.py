@@ -23,7 +23,7 @@ from tests.crash.store import MemoryStore
 
 KIB = 1024
 RAW_FILE_ID = "20250115_crash.d"
-_NEVER_S = 1e-9  # what nobody can be silent for
+_NEVER_S = -1.0  # everybody has been silent for longer, also who wrote within the same tick of the clock of file times
 _FIRST_PID = 100
 _pids = itertools.count(_FIRST_PID)
 _processes: dict[int, Process] = {}

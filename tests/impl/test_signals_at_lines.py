@@ -4,7 +4,7 @@ A child process runs the real handler and counts the lines of the product that i
 drawn, it sends itself the signal. Whatever line that is: from the first line of the task on, the run has its one report
 as soon as its destination is there, the report tells no lie, and it decides how the task ends.
 
-`SIGNALS=1000` draws more, at all named points; `SIGNAL_SEED` draws others.
+`SIGNALS=1000` draws more, at all named points (hours: with `-o faulthandler_timeout=0`); `SIGNAL_SEED` draws others.
 """
 
 import itertools

@@ -67,17 +67,14 @@ def test_shell_scripts_parse_and_stop_at_the_first_error(script: str) -> None:
     assert "set -euo pipefail" in lines
 
 
-def test_ci_runs_all_tests() -> None:
+def test_what_ci_runs() -> None:
     script = (REPOSITORY / ".ci/run").read_text()
     commands = re.findall(r"^ *((?:\w+=\S+ |timeout \d+ )*make .*)$", script, flags=re.MULTILINE)
-    long_ones = "LONG_ONLY=1 make test-system </dev/null"
     assert commands == [
-        "make test </dev/null",
-        f"{long_ones} || PYTEST_ADDOPTS=--last-failed {long_ones}",
+        "make test </dev/null || PYTEST_ADDOPTS=--last-failed make test </dev/null",
         "SHORT=1 POWER_CUTS=6 make test-disks </dev/null # it installs file systems",
         "DEMO_EXIT=1 make demo </dev/null",
-        "make test-fleet </dev/null",
-        "timeout 1200 make test-stores </dev/null",
+        "make test-fleet </dev/null || make test-fleet </dev/null",
     ]
 
 

@@ -67,7 +67,7 @@ def test_shell_scripts_parse_and_stop_at_the_first_error(script: str) -> None:
     assert "set -euo pipefail" in lines
 
 
-def test_what_ci_runs() -> None:
+def test_ci_runs_all_tests() -> None:
     script = (REPOSITORY / ".ci/run").read_text()
     commands = re.findall(r"^ *((?:\w+=\S+ |timeout \d+ )*make .*)$", script, flags=re.MULTILINE)
     assert commands == [

@@ -14,6 +14,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ import pytest
 
 import s3_restore
 from s3_restore.model import reasons
+from s3_restore.model.exceptions import ObjectStoreError, TransientStoreError
 from s3_restore.model.expected_hash import parse_expected_hash
 from s3_restore.model.file_specs import FileSpec
 from s3_restore.model.settings import RestoreSettings
@@ -333,6 +336,25 @@ def test_a_document_is_no_proof_that_a_store_knows_versions(odd: Odd, status: in
     odd.store.bend = bend
     odd.assert_right(odd.restore(patience_s=20))
     assert seen
+
+
+@pytest.mark.rule("S4", fails_when="any answer for an older version counts as proof that the store knows versions")
+@pytest.mark.parametrize("status", [400, 403, 500, 501, 503, 505])
+def test_an_error_for_an_older_version_is_no_proof_that_a_store_knows_versions(odd: Odd, status: int) -> None:
+    """An older version can only be asked for by its name, so what comes is the answer, whatever it is."""
+    odd.put("a", SMALL)
+    odd.store.bend = told_version_refused(status)
+    store = S3ObjectStore(engine_client(odd.store.url, RestoreSettings()))
+    key = f"{PREFIX}/a"
+    newest = store.head(BUCKET, key)
+    older = replace(newest, version_id="v0", is_older=True)
+    with pytest.raises(ObjectStoreError), store.open_range(BUCKET, key, 0, 10, older):
+        pass
+    for _ in range(2):  # the first that are passing may be
+        with suppress(TransientStoreError), store.open_range(BUCKET, key, 0, 10, newest):
+            pass
+    with store.open_range(BUCKET, key, 0, 10, newest) as body:
+        assert body.remaining == 10
 
 
 def test_a_page_that_stays_says_what_it_is(odd: Odd) -> None:

@@ -342,9 +342,11 @@ class S3ObjectStore:
         error: ObjectStoreError
         try:
             answer = self._send(method, bucket, key, {**query, "versionId": version.version_id}, headers)
+            if answer.status == HTTPStatus.PRECONDITION_FAILED or (
+                answer.status in _SUCCESS and s3_answers.is_object(answer, version.size)
+            ):
+                self._naming.went_well()  # a login page or an error says nothing of what the store knows
             if answer.status in _SUCCESS or version.is_older or answer.status == HTTPStatus.PRECONDITION_FAILED:
-                if answer.status not in _SUCCESS or s3_answers.is_object(answer, version.size):
-                    self._naming.went_well()  # a login page says nothing of the store
                 return answer
             error = refusal(answer, _where(bucket, key))
         except TransientStoreError as broken:

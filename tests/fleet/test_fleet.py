@@ -17,6 +17,7 @@ from urllib.parse import quote
 import pytest
 
 from demo.airflow_stack import DAG_ID
+from s3_restore.model.settings import RestoreSettings
 from tests.fleet.fleet import IMPATIENT_WITH_QUEUES, QUEUE, WORKERS
 from tests.fleet.stage import PART_MIB, PROJECT_ID, Stage
 from tests.support.fault_rules import Rule, Throttle
@@ -160,9 +161,9 @@ def is_get(request: Any) -> bool:
 
 def test_a_worker_that_is_killed_is_replaced_by_the_other_which_resumes(stage: Stage):
     path = "20250115_killed.raw"
-    size = 48 * MIB
+    size = 3 * RestoreSettings().max_concurrency * PART_MIB * MIB  # three parts for each connection
     stage.store(path, {path: raw_bytes(size, path)})
-    stage.proxy.add(Rule(Throttle(MIB // 3), method="GET", times=None))
+    stage.proxy.add(Rule(Throttle(2 * MIB // 3), method="GET", times=None))  # of each connection
     run = Run(stage, path)
     wait_for(lambda: journalled(stage.fleet.output) >= 3, "parts that are proved and noted")
     killed = run.task(DOWNLOAD)["hostname"]

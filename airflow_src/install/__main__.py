@@ -5,6 +5,8 @@
 
 DAGS and PLUGINS are the folders of an Airflow; DEST is the folder that has `dags` and `plugins` of a host with packages
 `impl`, `common` and `shared` of its own (`sources`). Refuses with one line and a list before anything is written.
+
+Runs on the Python of whatever machine has the folders, from 3.9 on (RHEL 9); Airflow's own is asked for its packages.
 """
 
 # ruff: noqa: T201 (a command that speaks to whoever types it)
@@ -20,7 +22,6 @@ from airflow_src.install.folder import Done, Folder, some_of
 from airflow_src.install.packages import UnknownError, find_airflow_python, look
 from airflow_src.install.sources import (
     ADAPTER,
-    Part,
     SourceError,
     is_alphakraken,
     parts_as_they_are,
@@ -65,11 +66,7 @@ def _folders(dags: str, plugins: str, dest: str) -> list[Folder]:
     if paths[0].samefile(paths[1]):
         # One list for both would be overwritten by the other's.
         raise SystemExit("Nothing was done: DAGS and PLUGINS are the same folder; Airflow needs two")
-    return [_folder(path, part) for path, part in zip(paths, (of_dags, of_plugins), strict=True)]
-
-
-def _folder(path: Path, part: Part) -> Folder:
-    return Folder(path.resolve(), part)
+    return [Folder(paths[0].resolve(), of_dags), Folder(paths[1].resolve(), of_plugins)]
 
 
 def _install(folders: list[Folder], python: str, *, is_host: bool) -> None:

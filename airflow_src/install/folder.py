@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from airflow_src.install.ignore_file import add_lines, remove_lines
+from airflow_src.install.ignore_file import add_lines, lines_of, remove_lines
 from airflow_src.install.sources import MARK, OLD_MARK, Part
 
 LIST = ".s3_downloader.json"
@@ -138,8 +138,7 @@ class Folder:
         return [*found[:3], "…"] if len(found) > 3 else found  # noqa: PLR2004 (enough to recognise it)
 
     def _missing_lines(self) -> list[str]:
-        file = self.path / ".airflowignore"
-        there = file.read_text(encoding="utf-8").split() if file.exists() else []
+        there = lines_of(self.path / ".airflowignore")
         return [line for line in self.part.ignore_lines if line not in there]
 
     def _remove(self, paths: Any, done: Done) -> None:

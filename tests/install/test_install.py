@@ -86,6 +86,42 @@ def test_files_are_there_and_ignore_lines_stand_by_themselves_and_once(airflow):
     assert run("uninstall", *airflow).stderr == "Nothing was done: nothing of s3-downloader is listed there\n"
 
 
+def test_an_ignore_file_of_others_stays_as_it_is_and_its_comments_are_no_lines(airflow):
+    theirs = "# f\u00fcr uns; not impl/ and common/\r\nhelpers/\r\n".encode("latin-1")
+    for folder in airflow:
+        (folder / ".airflowignore").write_bytes(theirs)
+
+    assert run("install", *airflow).returncode == 0
+    assert (airflow[0] / ".airflowignore").read_bytes() == theirs + b"impl/\n"
+    assert b"\ncommon/\n" in (airflow[1] / ".airflowignore").read_bytes()
+    assert run("uninstall", *airflow).returncode == 0
+    assert [(folder / ".airflowignore").read_bytes() for folder in airflow] == [theirs, theirs]
+
+
+def old_pythons() -> list[Path]:
+    """A Python 3.9, as RHEL 9 has it."""
+    found = [shutil.which("python3.9"), *Path.home().glob(".pyenv/versions/3.9.*/bin/python")]
+    usable = (
+        subprocess.run([each, "--version"], capture_output=True, check=False).returncode == 0 for each in found if each
+    )
+    return [Path(each) for each, is_usable in zip(filter(None, found), usable, strict=True) if is_usable]
+
+
+def test_the_tool_itself_needs_no_new_python(airflow):
+    pythons = old_pythons()
+    if not pythons:
+        pytest.skip("no Python 3.9 here")
+    for command in ("install", "uninstall"):
+        ran = subprocess.run(
+            [pythons[0], "-B", "-m", "airflow_src.install", command, *airflow],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stderr
+
+
 @pytest.mark.parametrize(
     "theirs", ["dags/s3_downloader.py", "plugins/common/theirs.py", "plugins/shared", "dags/impl/__init__.py"]
 )

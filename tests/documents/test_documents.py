@@ -13,7 +13,10 @@ import pytest
 import yaml
 
 from demo.story import trigger_line
+from impl.run_data import refused_data
+from s3_restore.model import reasons
 from s3_restore.model.outcomes import RunStatus
+from s3_restore.model.reasons import Failure
 from s3_restore.model.settings import RestoreSettings
 from tests.support.documented_commands import HELD_BY, RUN_BY, Command, commands
 
@@ -236,6 +239,13 @@ def test_module_map_lists_exactly_the_modules() -> None:
 
 
 # --- settings ------------------------------------------------------------------------------------------------
+
+
+def test_rest_names_the_keys_that_a_refusal_has() -> None:
+    text = (REPOSITORY / "design_docs/REST.md").read_text()
+    refused = json.loads(re.findall(r'`(\{"status": "REFUSED".*?\})`', text)[0])
+    assert set(refused) == set(refused_data(Failure(reasons.UNEXPECTED, "x")))
+    assert "reason_code" not in text
 
 
 def test_settings_table_has_every_setting_with_its_default() -> None:

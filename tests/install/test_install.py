@@ -100,11 +100,11 @@ def test_an_ignore_file_of_others_stays_as_it_is_and_its_comments_are_no_lines(a
 
 def old_pythons() -> list[Path]:
     """A Python 3.9, as RHEL 9 has it."""
-    found = [shutil.which("python3.9"), *Path.home().glob(".pyenv/versions/3.9.*/bin/python")]
-    usable = (
-        subprocess.run([each, "--version"], capture_output=True, check=False).returncode == 0 for each in found if each
-    )
-    return [Path(each) for each, is_usable in zip(filter(None, found), usable, strict=True) if is_usable]
+    found = [Path(shutil.which("python3.9") or "/nowhere"), *Path.home().glob(".pyenv/versions/3.9.*/bin/python")]
+    there = [path for path in found if path.exists()]
+    return [
+        path for path in there if not subprocess.run([path, "--version"], capture_output=True, check=False).returncode
+    ]
 
 
 def test_the_tool_itself_needs_no_new_python(airflow):

@@ -14,6 +14,7 @@ const batch = { dag_id: "s3_batch_downloader", dag_run_id: "manual__1", state: "
 function airflow(count, secondsEach, refusedOnce) {
   const active = new Set(Array.from({ length: count }, (_, number) => `batch__${number}`));
   const refused = new Set();
+  let isBatchStopped = false;
   return {
     active,
     async stop({ dag_run_id: runId }) {
@@ -23,6 +24,10 @@ function airflow(count, secondsEach, refusedOnce) {
         throw new ApiError(500, "database is locked");
       }
       active.delete(runId);
+      isBatchStopped ||= runId === batch.dag_run_id;
+    },
+    async run() {
+      return { ...batch, state: isBatchStopped ? "failed" : "running" };
     },
     async runsOfBatch() {
       return [...active].map((runId) => ({ dag_id: "s3_downloader", dag_run_id: runId, state: "running" }));
@@ -61,4 +66,12 @@ test("what cannot be stopped is said in the end", async () => {
     api.active.delete(runId);
   };
   await assert.rejects(inNoTime(() => stop(/** @type {any} */ (api), /** @type {any} */ (batch))), /error of its own/);
+});
+
+test("a batch that was not stopped at once is tried again, also when nothing of it runs", async () => {
+  for (const count of [0, 3]) {
+    const api = airflow(count, 0.1, [batch.dag_run_id]);
+    assert.equal(await inNoTime(() => stop(/** @type {any} */ (api), /** @type {any} */ (batch))), count + 1);
+    assert.equal((await api.run()).state, "failed");
+  }
 });

@@ -4,8 +4,12 @@ import { again, failedAgain, forReal, requestOf, understood } from "../../airflo
 
 const form = (change) => ({ ids: "", project: "", include: "", mode: "restore", ...change });
 
-test("one raw file gets a run of its own, without what was pasted around its id", () => {
-  assert.deepEqual(requestOf(form({ ids: " s3://bucket/2025/sample.d/ \n" })), { dag: "s3_downloader", conf: { raw_file_id: "sample.d" } });
+test("one raw file gets a run of its own, which reads what was typed: it knows which ids there are", () => {
+  const sent = (ids) => requestOf(form({ ids }));
+  for (const typed of ["s3://bucket/2025/sample.d/", "(QC) sample.raw", "my sample.raw"]) {
+    assert.deepEqual(sent(` ${typed} \n`), { dag: "s3_downloader", conf: { raw_file_id: typed } });
+  }
+  assert.equal(sent("https://s3.example.org/b/sample.raw?X-Amz-Signature=1")?.conf.raw_file_id, "https://s3.example.org/b/sample.raw");
   assert.deepEqual(requestOf(form({ ids: "a.raw\na.raw", include: " *.tdf ", mode: "verify_only" })),
     { dag: "s3_downloader", conf: { raw_file_id: "a.raw", include: "*.tdf", verify_only: true } });
 });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { drawn, speedsOf } from "../../airflow_src/plugins/s3_restores_page_files/speed_plot.mjs";
 import { fileMatches, fileRows } from "../../airflow_src/plugins/s3_restores_page_files/restore_files.mjs";
-import { filesOf, reportIn } from "../../airflow_src/plugins/s3_restores_page_files/report_text.mjs";
+import { filesOf, reasonIn, reportIn } from "../../airflow_src/plugins/s3_restores_page_files/report_text.mjs";
 import { describe, grouped, matches } from "../../airflow_src/plugins/s3_restores_page_files/restores.mjs";
 
 const run = (change) => ({
@@ -144,4 +144,46 @@ test("a run that Airflow calls successful is a restore only where its last task 
   assert.deepEqual([whole.word, whole.tone, whole.percent], ["Stopped", "bad", 7]);
   assert.equal(word(batch({ state: "success" }), { ...half, endedAt: "2026-01-01T00:00:00Z" }), "Without a result");
   assert.equal(word(batch({ state: "success" }), { endedAt: "x", result: { total: 3, successful: 3, failed: 0 } }), "Restored");
+});
+
+test("one that was marked as successful by hand is none that is right: its last task has said what is not", () => {
+  const result = { status: "PARTIAL FAILURE", successful: 1, total_files: 3, failed: 2, first_failure: "a: Hash mismatch", what_to_do: "Ask." };
+  const one = describe(run({ state: "success" }), { endedAt: "x", result });
+  assert.deepEqual([one.word, one.tone, one.percent, one.files, one.reason, one.whatToDo], ["Failed", "bad", 33, "1 of 3", "a: Hash mismatch", "Ask."]);
+  const many = describe(batch({ state: "success" }), { endedAt: "x", result: { total: 3, successful: 1, failed: 2 } });
+  assert.deepEqual([many.word, many.tone, many.reason], ["Failed", "bad", "2 of 3 raw files failed"]);
+});
+
+test("one that has failed without a result says so, or what its log says", () => {
+  for (const failed of [run({ state: "failed" }), batch({ state: "failed" })]) {
+    const killed = describe(failed, { endedAt: "x" });
+    assert.match(killed.reason, /without saying why/);
+    assert.match(killed.whatToDo, /log/);
+    assert.equal(describe(failed, { endedAt: "x", why: "MongoDB cannot be reached" }).reason, "MongoDB cannot be reached");
+    assert.equal(describe(failed, {}).reason, "", "not asked for yet");
+  }
+});
+
+test("the reason in a log is our line above Airflow's, else the exception", () => {
+  const end = { event: "Task failed with exception", level: "error", error_detail: [{ exc_value: "Project 'P' has no raw file" }] };
+  const before = [{ event: "Worker startup parse complete", level: "info" }];
+  const after = [{ event: "Task s3_batch_downloader.list_raw_files failed (run x): AirflowFailException: …", level: "error" }];
+  assert.equal(reasonIn([...before, end, ...after]), "Project 'P' has no raw file");
+  assert.equal(reasonIn([...before, { event: "MongoDB cannot be reached", level: "error" }, end, ...after]), "MongoDB cannot be reached");
+  assert.equal(reasonIn([...before, ...after]), "");
+  assert.equal(reasonIn([]), "");
+});
+
+test("the id of a batch's restore is shown as it is, whatever characters it has", () => {
+  assert.equal(describe(run({ conf: { raw_file_id: "(QC) sample.raw", batch: "b" } }), {}).title, "(QC) sample.raw");
+  assert.equal(describe(run({ conf: { raw_file_id: "/fs/pool/sample.raw" } }), {}).title, "sample.raw");
+});
+
+test("of a run that was ended before it could tell of its files, the report counts, and what nobody knows is not told", () => {
+  const plan = { files: ["a", "b", "c"].map((path) => ({ path, action: "download", size: 1 })) };
+  const files = { complete: false, files: [{ path: "a", result: "downloaded", size: 1 }, { path: "b", result: "downloaded", size: 1 }] };
+  const reported = [{ path: "a", result: "failed", said: "Changed meanwhile" }, { path: "b", result: "downloaded", said: "Downloaded" }];
+  const words = (told) => fileRows({ plan, files, hasEnded: true, ...told }).map((row) => [row.path, row.word, row.reason]);
+  assert.deepEqual(words({ reported }), [["a", "Failed", "Changed meanwhile"], ["c", "Not known", ""], ["b", "Restored", ""]]);
+  assert.deepEqual(words({}), [["c", "Not known", ""], ["a", "Restored", ""], ["b", "Restored", ""]]);
 });

@@ -3,7 +3,7 @@
 import { ApiError } from "./airflow_api.mjs";
 import { element, say } from "./dom.mjs";
 import { pageOf } from "./frame.mjs";
-import { forEachOf, showTrouble } from "./poller.mjs";
+import { forEachOf, showRefusal } from "./poller.mjs";
 import { asked } from "./questions.mjs";
 import { isActive, isBatch } from "./restores.mjs";
 import { counted } from "./words.mjs";
@@ -36,21 +36,24 @@ export async function stop(api, run) {
       await api.stop(each, NOTE);
       stopped += 1;
       lastGood = Date.now();
+      return true;
     } catch (error) {
       if (!(error instanceof ApiError) || [401, 403].includes(error.status) || !isBatch(run)) throw error;
       failure = error;
+      return false;
     }
   };
-  if (isActive(run)) await end(run); // the batch first, so that it starts nothing more
+  let isEnded = !isActive(run) || (await end(run)); // the batch first, so that it starts nothing more
   if (!isBatch(run)) return stopped;
   for (let quietSince = Date.now(); Date.now() - quietSince < QUIET_MS; await new Promise((go) => setTimeout(go, PAUSE_MS))) {
     const active = await api.runsOfBatch(run.dag_run_id, { active: true });
-    if (!active.length) {
+    if (!active.length && isEnded) {
       failure = null;
       continue;
     }
     if (failure && Date.now() - lastGood > LONGEST_MS) throw failure;
-    await forEachOf(active, end, 1); // several at once lock one another out where Airflow's database is SQLite
+    isEnded ||= !isActive(await api.run(run.dag_id, run.dag_run_id)) || (await end(run));
+    await forEachOf(active, async (each) => void (await end(each)), 1); // several at once lock one another out where Airflow's database is SQLite
     quietSince = Date.now(); // after that, however long it took: those that could not be stopped are tried again
   }
   return stopped;
@@ -71,10 +74,11 @@ export function stopButton(api, run, onStopped) {
     if (!(await asked(isBatch(run()) ? "Stop the whole batch?" : "Stop this restore?", text, "Stop it"))) return;
     button.disabled = true;
     button.textContent = "Stopping …";
+    showRefusal(null);
     try {
       say(`${counted(await stop(api, run()), "run")} stopped`);
     } catch (error) {
-      showTrouble(/** @type {Error} */ (error));
+      showRefusal(/** @type {Error} */ (error), "Not all of it was stopped.");
     }
     button.disabled = false;
     button.textContent = "Stop";
@@ -99,7 +103,7 @@ export function startButton(api, name, request, isMain = true) {
       const run = await api.trigger(dag, conf);
       location.assign(pageOf(run.dag_id, run.dag_run_id));
     } catch (error) {
-      showTrouble(/** @type {Error} */ (error), "Nothing was started.");
+      showRefusal(/** @type {Error} */ (error), "Nothing was started.");
       button.disabled = false;
     }
   });

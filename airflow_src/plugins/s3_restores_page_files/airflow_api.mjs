@@ -30,6 +30,11 @@ const SLOW_MS = 30_000;
  * @property {string | null} state
  * @property {number} try_number
  * @property {number} map_index
+ *
+ * @typedef {object} LogRecord
+ * @property {string} event
+ * @property {string} [level]
+ * @property {{exc_value?: string}[] | null} [error_detail] exceptions, the last one first
  */
 
 export class ApiError extends Error {
@@ -100,14 +105,28 @@ export class AirflowApi {
   }
 
   /**
-   * Runs that have changed since a moment of the server's clock.
+   * All runs that have changed since a moment of the server's clock: who looks away while a batch ends misses hundreds.
    * @param {number} since milliseconds
    * @returns {Promise<Run[]>}
    */
   async changedRuns(since) {
     const query = `order_by=-run_after&limit=${PAGE}&updated_at_gte=${encodeURIComponent(new Date(since).toISOString())}`;
-    const answers = await Promise.all([RESTORE, BATCH].map((dag) => this.ask(`dags/${dag}/dagRuns?${query}`)));
-    return answers.flatMap((answer) => answer.dag_runs);
+    return (await Promise.all([RESTORE, BATCH].map((dag) => this.allRuns(`dags/${dag}/dagRuns?${query}`)))).flat();
+  }
+
+  /**
+   * @param {string} path of a list of runs
+   * @returns {Promise<Run[]>}
+   */
+  async allRuns(path) {
+    /** @type {Run[]} */
+    const found = [];
+    for (;;) {
+      /** @type {Run[]} */
+      const runs = (await this.ask(`${path}&offset=${found.length}`)).dag_runs;
+      found.push(...runs);
+      if (runs.length < PAGE) return found;
+    }
   }
 
   /**
@@ -175,17 +194,26 @@ export class AirflowApi {
   }
 
   /**
-   * The lines of a task's log; empty where there is none.
+   * @param {Pick<Run, "dag_id" | "dag_run_id">} run
+   * @param {string} task one that is not mapped
+   * @returns {Promise<Task>}
+   */
+  task(run, task) {
+    return this.ask(`${runPath(run.dag_id, run.dag_run_id)}/taskInstances/${task}`);
+  }
+
+  /**
+   * The records of a task's log; none where there is none.
    * @param {Run} run
    * @param {string} task
    * @param {number} attempt
-   * @returns {Promise<string[]>}
+   * @returns {Promise<LogRecord[]>}
    */
   async log(run, task, attempt) {
     const path = `${runPath(run.dag_id, run.dag_run_id)}/taskInstances/${task}/logs/${attempt}?full_content=true`;
     try {
       const { content } = await this.ask(path);
-      return Array.isArray(content) ? content.map((line) => String(line?.event ?? line)) : [];
+      return Array.isArray(content) ? content.map((line) => ({ ...line, event: String(line?.event ?? line) })) : [];
     } catch (error) {
       if (error instanceof ApiError && error.status === 404) return [];
       throw error;

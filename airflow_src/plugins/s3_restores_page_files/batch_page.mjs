@@ -6,6 +6,7 @@ import { element, setChildren, setHidden, setText } from "./dom.mjs";
 import { pageOf } from "./frame.mjs";
 import { learn } from "./list_data.mjs";
 import { forEachOf, Poller } from "./poller.mjs";
+import { reasonIn } from "./report_text.mjs";
 import { again, failedAgain, forReal } from "./restore_requests.mjs";
 import { RestoreRow, restoreTable } from "./restore_row.mjs";
 import { describe, isActive } from "./restores.mjs";
@@ -40,7 +41,6 @@ export class BatchPage {
     this.knownOf = new Map();
     /** @type {any[] | undefined} */
     this.started = undefined;
-    this.refused = "";
     /** @type {Map<string, RestoreRow>} */
     this.rows = new Map();
     this.limit = AT_ONCE;
@@ -77,7 +77,7 @@ export class BatchPage {
       await learn(this.api, this.run, this.known);
       if (!this.started?.length) this.started = await this.api.xcom(this.run, LIST, "return_value");
       if (!this.run.conf?.dry_run) await this.learnOfChildren(this.run);
-      if (this.run.state === "failed" && !this.known.result) this.refused = await this.whyNotListed(this.run);
+      this.known.why = this.run.state === "failed" && !this.known.result ? await this.whyNotListed(this.run) : "";
       this.complete = isActive(this.run) ? "" : String(this.run.end_date);
     }
     this.render();
@@ -100,13 +100,14 @@ export class BatchPage {
   }
 
   /**
-   * The reason of a batch that came to no summary: the last error in the log of its first task.
+   * The reason of a batch that came to no list: what the log of its first task says.
    * @param {Run} run
    */
   async whyNotListed(run) {
-    const lines = await this.api.log(run, LIST, 1);
-    const found = lines.filter((line) => /^(Nothing to restore|Project |Parameter |\d+ raw files are more)/.test(line));
-    return found.at(-1) ?? "";
+    const { state, try_number: attempt } = await this.api.task(run, LIST);
+    if (state !== "failed") return "";
+    this.head.linkLog(LIST);
+    return reasonIn(await this.api.log(run, LIST, attempt));
   }
 
   failedIds() {
@@ -118,13 +119,14 @@ export class BatchPage {
    * @returns {{key: string, run: Run | null, restore: Restore}[]}
    */
   entries() {
+    const run = /** @type {Run} */ (this.run);
     const children = new Map((this.known.children ?? []).map((child) => [child.dag_run_id, child]));
     const summary = this.known.result?.files;
     if (summary) return summary.map((/** @type {any} */ row) => ({ key: row.run_id || row.raw_file_id, run: children.get(row.run_id) ?? null, restore: ofSummary(row) }));
     const entries = [...children.values()].map((child) => ({
       key: child.dag_run_id, run: child, restore: describe(child, this.knownOf.get(child.dag_run_id) ?? {}) }));
     for (const each of this.started ?? []) {
-      if (!children.has(each.trigger_run_id)) entries.push({ key: each.trigger_run_id, run: /** @type {any} */ (null), restore: notStarted(each) });
+      if (!children.has(each.trigger_run_id)) entries.push({ key: each.trigger_run_id, run: /** @type {any} */ (null), restore: notStarted(each, run) });
     }
     return entries;
   }
@@ -132,7 +134,6 @@ export class BatchPage {
   render() {
     const run = /** @type {Run} */ (this.run);
     const restore = describe(run, this.known);
-    if (this.refused && !restore.reason) restore.reason = this.refused;
     this.head.update(restore, run, [["Run", plain(run.dag_run_id)], ["Only files like", plain(run.conf?.include ?? "")]]);
     if (isActive(run)) this.plot.add(this.known.progress);
     const entries = this.entries();
@@ -193,11 +194,14 @@ function ofSummary(row) {
 
 /**
  * @param {any} started what list_raw_files has returned for it
+ * @param {Run} batch
  * @returns {Restore}
  */
-function notStarted(started) {
+function notStarted(started, batch) {
+  const isToCome = isActive(batch);
   return {
-    title: String(started.conf?.raw_file_id ?? started.trigger_run_id), about: "", project: "", word: "To be started", tone: "idle",
-    percent: 0, speed: null, eta: null, files: "", reason: "", whatToDo: "", report: "",
+    title: String(started.conf?.raw_file_id ?? started.trigger_run_id), about: "", project: "",
+    word: isToCome ? "To be started" : "Not started", tone: isToCome ? "idle" : "bad", percent: 0, speed: null, eta: null, files: "",
+    reason: isToCome ? "" : "Its batch ended before it was started", whatToDo: "", report: "",
   };
 }

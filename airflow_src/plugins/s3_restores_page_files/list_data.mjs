@@ -28,7 +28,7 @@ export async function learn(api, run, known) {
     await learnOfActive(api, run, known);
   } else {
     known.result = await api.xcom(run, DOWNLOAD, "return_value");
-    if (!known.result?.report_path) known.checked = await api.xcom(run, VALIDATE, "return_value");
+    if (run.state === "failed" || !known.result?.report_path) known.checked = await api.xcom(run, VALIDATE, "return_value");
   }
   known.endedAt = active ? undefined : String(run.end_date);
 }
@@ -71,13 +71,16 @@ export class ListData {
 
   /** The newest runs the first time, then what has changed. */
   async refresh() {
+    const begun = Date.now();
+    // By the server's clock, from when it was asked: an answer that took long tells of what was when it was begun.
+    const asked = () => this.api.serverTime - (Date.now() - begun) - OVERLAP_MS;
     if (!this.since) {
       const runs = await this.api.runs();
-      this.since = this.api.serverTime - OVERLAP_MS;
+      this.since = asked();
       this.addPage(runs);
     } else {
       const runs = await this.api.changedRuns(this.since);
-      this.since = this.api.serverTime - OVERLAP_MS;
+      this.since = asked();
       this.add(runs);
     }
     await this.addBatches();

@@ -3,7 +3,7 @@
 import { element, say, setChildren, setHidden, setText } from "./dom.mjs";
 import { pageOf } from "./frame.mjs";
 import { ListData } from "./list_data.mjs";
-import { Poller, showTrouble } from "./poller.mjs";
+import { Poller, showRefusal, showTrouble } from "./poller.mjs";
 import { RestoreRow, restoreTable } from "./restore_row.mjs";
 import { describe, grouped, isActive, isBatch, keyOf, matches } from "./restores.mjs";
 import { StartDialog } from "./start_dialog.mjs";
@@ -100,7 +100,7 @@ export class ListPage {
     const button = element("button", { type: "button", class: "small", hidden: true }, name);
     button.addEventListener("click", async () => {
       button.disabled = true;
-      await act().catch((error) => showTrouble(error));
+      await act().catch((error) => showRefusal(error));
       button.disabled = false;
       this.render();
     });
@@ -190,7 +190,7 @@ export class ListPage {
     try {
       await this.data.addChildren(batch);
     } catch (error) {
-      showTrouble(/** @type {Error} */ (error));
+      showRefusal(/** @type {Error} */ (error));
     }
     this.render();
   }

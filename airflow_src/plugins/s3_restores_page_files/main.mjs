@@ -7,6 +7,7 @@ import { airflowRoot, followColours } from "./frame.mjs";
 import { ListPage } from "./list_page.mjs";
 import { showTrouble } from "./poller.mjs";
 import { RestorePage } from "./restore_page.mjs";
+import { plain } from "./words.mjs";
 
 const RETRY_MS = 10_000;
 
@@ -26,6 +27,10 @@ async function start() {
   }
   const dag = asked.get("dag") ?? RESTORE;
   const run = asked.get("run");
+  if (run && ![RESTORE, BATCH].includes(dag)) { // its buttons would start and stop what is no restore
+    showTrouble(new Error(`This page shows runs of ${RESTORE} and ${BATCH} only, not of ${plain(dag)}`));
+    return place.replaceChildren(element("h1", {}, "S3 restores"), element("p", {}, element("a", { href: "./" }, "All restores")));
+  }
   if (!run) new ListPage(api, place, mayChange, asked.get("restore") ?? "");
   else if (dag === BATCH) new BatchPage(api, place, mayChange, dag, run);
   else new RestorePage(api, place, mayChange, dag, run);

@@ -70,6 +70,19 @@ export function showTrouble(error, more = "", retry) {
 }
 
 /**
+ * Show why something that the visitor has asked for was not done; it stays until it is closed, or asked for again.
+ * @param {Error | null} error
+ * @param {string} [more]
+ */
+export function showRefusal(error, more = "") {
+  const place = /** @type {HTMLElement} */ (document.querySelector("#refusal"));
+  place.replaceChildren();
+  if (!error) return;
+  append(place, element("span", {}, `${error.message}. ${more}`), " ",
+    element("button", { type: "button", class: "small", onclick: () => showRefusal(null) }, "Close"));
+}
+
+/**
  * Do something for each of many, a few at a time.
  * @template T
  * @param {T[]} items

@@ -1,4 +1,4 @@
-// The report of a restore as text: found in the log of its task, and read. Pure functions.
+// The report of a restore as text: found in the log of its task, and read; and why a task failed. Pure functions.
 
 /**
  * The report in the lines of a log; empty for none. The last one counts.
@@ -11,6 +11,17 @@ export function reportIn(lines) {
     if (begin >= 0 && /^Status report/.test(line)) return line.slice(begin);
   }
   return "";
+}
+
+/**
+ * Why a task failed, by its log: our own line above Airflow's, else the exception; empty for neither.
+ * @param {import("./airflow_api.mjs").LogRecord[]} records
+ */
+export function reasonIn(records) {
+  const end = records.findLastIndex(({ event }) => event.startsWith("Task failed with exception"));
+  if (end < 0) return "";
+  const said = records.slice(0, end).findLast(({ level }) => level === "error")?.event;
+  return said ?? String(records[end].error_detail?.[0]?.exc_value ?? "");
 }
 
 /**

@@ -38,7 +38,7 @@ const ORDER = { bad: 0, busy: 1, idle: 2, good: 3 };
  * @param {any} [told.plan] XCom of validate_parameters
  * @param {any} [told.progress] XCom of download_files
  * @param {any} [told.files] XCom of download_files
- * @param {{path: string, result: string, said: string}[]} [told.reported] what the report says, where there is no XCom
+ * @param {{path: string, result: string, said: string}[]} [told.reported] what the report says, where the XCom is not that of the end
  * @param {boolean} [told.hasEnded] whether nothing more will come
  * @returns {FileRow[]}
  */
@@ -48,7 +48,7 @@ export function fileRows({ plan, progress, files, reported = [], hasEnded = fals
   for (const planned of plan?.files ?? []) {
     rows.set(planned.path, hasEnded ? {
       ...bare(planned.path),
-      word: files?.left_out ? "See the report" : "Not attempted",
+      word: files?.left_out ? "See the report" : files?.complete === false ? "Not known" : "Not attempted",
       size: planned.size ?? null,
     } : {
       ...bare(planned.path),
@@ -70,10 +70,6 @@ export function fileRows({ plan, progress, files, reported = [], hasEnded = fals
       whatToDo: "",
     });
   }
-  for (const { path, result, said } of reported) {
-    const reason = result === "failed" ? said : "";
-    rows.set(path, { ...(rows.get(path) ?? bare(path)), ...ended(result), reason, whatToDo: "" });
-  }
   for (const file of files?.files ?? []) {
     rows.set(file.path, {
       ...bare(file.path),
@@ -84,6 +80,11 @@ export function fileRows({ plan, progress, files, reported = [], hasEnded = fals
       reason: file.reason ?? (file.older_version_of ? `from the object's version of ${file.older_version_of}` : ""),
       whatToDo: files.what_to_do?.[file.code] ?? "",
     });
+  }
+  for (const { path, result, said } of reported) { // the last look of a run may find what was right before to be changed
+    const row = rows.get(path) ?? bare(path);
+    const reason = result === "failed" ? said : "";
+    rows.set(path, { ...row, ...ended(result), reason, whatToDo: reason && reason === row.reason ? row.whatToDo : "" });
   }
   return [...rows.values()].sort((one, other) =>
     ORDER[one.tone] - ORDER[other.tone] || (one.path < other.path ? -1 : 1));

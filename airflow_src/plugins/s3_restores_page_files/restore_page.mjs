@@ -7,7 +7,7 @@ import { FilesTable } from "./files_table.mjs";
 import { pageOf } from "./frame.mjs";
 import { learn } from "./list_data.mjs";
 import { Poller } from "./poller.mjs";
-import { filesOf, reportIn } from "./report_text.mjs";
+import { filesOf, reasonIn, reportIn } from "./report_text.mjs";
 import { again } from "./restore_requests.mjs";
 import { describe, isActive } from "./restores.mjs";
 import { fileRows } from "./restore_files.mjs";
@@ -70,6 +70,7 @@ export class RestorePage {
   async learnOfFiles() {
     this.complete = "";
     this.report = "";
+    this.known.why = "";
     const done = this.known.progress?.files_done ?? 0;
     if (done !== countOf(this.files)) this.files = await this.api.xcom(this.which, DOWNLOAD, "files");
   }
@@ -79,7 +80,11 @@ export class RestorePage {
     this.files = await this.api.xcom(run, DOWNLOAD, "files");
     const told = await this.api.xcom(run, DOWNLOAD, "report");
     const attempt = this.known.tasks?.find((task) => task.task_id === DOWNLOAD)?.try_number ?? 0;
-    this.report = typeof told === "string" && told ? told : attempt ? reportIn(await this.api.log(run, DOWNLOAD, attempt)) : "";
+    this.report = typeof told === "string" && told ? told
+      : attempt ? reportIn((await this.api.log(run, DOWNLOAD, attempt)).map(({ event }) => event)) : "";
+    const failed = this.known.tasks?.find((task) => task.state === "failed");
+    if (failed) this.head.linkLog(failed.task_id);
+    this.known.why = failed && !this.known.result ? reasonIn(await this.api.log(run, failed.task_id, failed.try_number)) : "";
     this.complete = String(run.end_date);
   }
 
@@ -97,7 +102,7 @@ export class RestorePage {
       plan: this.plan,
       progress: active ? progress : undefined,
       files: this.files,
-      reported: this.files ? [] : filesOf(this.report),
+      reported: this.files?.complete ? [] : filesOf(this.report),
       hasEnded: !active,
     });
     const total = result?.total_files ?? progress?.files_total ?? this.plan?.total_files ?? files.length;

@@ -30,7 +30,7 @@ export function requestOf(form) {
   const include = form.include.trim();
   const chosen = { ...(include ? { include } : {}), ...(form.mode === "verify_only" ? { verify_only: true } : {}) };
   if (ids.length === 1 && !project && form.mode !== "dry_run") {
-    return { dag: RESTORE, conf: { raw_file_id: ids[0].id, ...chosen } };
+    return { dag: RESTORE, conf: { raw_file_id: withoutSignature(ids[0].given), ...chosen } };
   }
   return {
     dag: BATCH,
@@ -41,6 +41,14 @@ export function requestOf(form) {
       ...(form.mode === "dry_run" ? { dry_run: true } : {}),
     },
   };
+}
+
+/**
+ * What was typed, as only the database knows which quotes and brackets belong to an id; without what lets others in.
+ * @param {string} given
+ */
+function withoutSignature(given) {
+  return /^\W*https?:/i.test(given) ? given.split("?")[0] : given;
 }
 
 /**

@@ -15,6 +15,7 @@ import { counted, percent, secondsBetween } from "./words.mjs";
  * @property {any} [waiting] XCom progress of validate_parameters
  * @property {any} [result] return value of download_files, or of summarize
  * @property {any} [checked] return value of validate_parameters
+ * @property {string} [why] reason of one that left no result, from the log of its task
  * @property {Run[]} [children] runs of a batch
  * @property {string} [endedAt] when it ended, once all of this was asked for after that
  *
@@ -70,13 +71,15 @@ export function describe(run, known) {
  * @returns {Restore}
  */
 function describeOne(run, known) {
-  const { progress, result, checked } = known;
+  const { progress, checked } = known;
+  const refused = checked?.status === "REFUSED" ? checked : null;
+  const result = refused ? undefined : known.result; // else that of a try before
   const report = text(result?.report_path);
   const verifies = run.conf?.verify_only === true;
-  const refused = checked?.status === "REFUSED" ? checked : null;
+  const given = text(run.conf?.raw_file_id);
   /** @type {Restore} */
   const restore = {
-    title: text(checked?.raw_file_id) || readOne(text(run.conf?.raw_file_id)) || run.dag_run_id,
+    title: text(checked?.raw_file_id) || (run.conf?.batch ? given : readOne(given)) || run.dag_run_id, // a batch has read it
     about: about(run),
     project: text(checked?.project_id) || folderOf(report),
     word: "Queued",
@@ -90,22 +93,46 @@ function describeOne(run, known) {
     report,
   };
   if (hasNoResult(run, known)) return { ...restore, ...withoutResult(run) };
-  if (run.state === "success") {
+  if (run.state === "success" && !hasFailures(known)) {
     const files = result ? `${result.successful} of ${result.total_files}` : "";
     return { ...restore, word: verifies ? "Verified" : "Restored", tone: "good", percent: 100, files };
   }
-  if (run.state === "failed") {
+  if (run.state === "failed" || run.state === "success") {
     return {
       ...restore,
+      ...wordless(known),
       word: wasStopped(run) ? "Stopped" : refused ? "Refused" : "Failed",
       tone: "bad",
       percent: result ? percent(result.successful, result.total_files) : shareOf(progress) ?? 0,
       files: result ? `${result.successful} of ${result.total_files}` : "",
-      reason: text(refused?.reason ?? result?.first_failure) || text(wasStopped(run) ? run.note : ""),
-      whatToDo: text(refused?.what_to_do ?? result?.what_to_do),
+      ...(refused || result?.first_failure || wasStopped(run) ? {
+        reason: text(refused?.reason ?? result?.first_failure) || text(run.note),
+        whatToDo: text(refused?.what_to_do ?? result?.what_to_do),
+      } : {}),
     };
   }
   return run.state === "running" ? { ...restore, ...stage(known) } : restore;
+}
+
+/**
+ * Whether its last task has said that something is not right: somebody may have marked the run as successful since.
+ * @param {Known} known
+ */
+function hasFailures({ result }) {
+  return result?.failed > 0;
+}
+
+/**
+ * What is said of one that has failed without a word: killed, never started, or for a reason that only its log has.
+ * @param {Known} known
+ * @returns {Partial<Restore>}
+ */
+function wordless({ why, endedAt }) {
+  if (why || !endedAt) return { reason: text(why) };
+  return {
+    reason: "It ended without saying why: its process was killed, it never started, or its log has the reason",
+    whatToDo: "Look at its log in Airflow, then start it again: what is right is skipped",
+  };
 }
 
 /**
@@ -189,18 +216,18 @@ function describeBatch(run, known) {
     report: "",
   };
   if (hasNoResult(run, known)) return { ...batch, ...withoutResult(run), percent: shareOf(progress) ?? 0 };
-  if (run.state === "success") {
+  if (run.state === "success" && !hasFailures(known)) {
     const word = isDry ? "Looked at" : run.conf?.verify_only ? "Verified" : "Restored";
     return { ...batch, word, tone: "good", percent: 100 };
   }
-  if (run.state === "failed") {
+  if (run.state === "failed" || run.state === "success") {
     const failed = result ? `${result.failed} of ${counted(result.total, "raw file")} ${isDry ? "would fail" : "failed"}` : "";
     return {
       ...batch,
+      ...(failed || wasStopped(run) ? { reason: failed || text(run.note) } : wordless(known)),
       word: wasStopped(run) ? "Stopped" : "Failed",
       tone: "bad",
       percent: result && !isDry ? percent(result.successful, result.total) : shareOf(progress) ?? 0,
-      reason: failed || text(wasStopped(run) ? run.note : ""),
     };
   }
   if (run.state !== "running") return batch;

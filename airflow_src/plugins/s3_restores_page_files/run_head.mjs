@@ -31,9 +31,11 @@ export class RunHead {
     this.reportPath = element("code", {});
     this.report = element("p", { class: "report-path", hidden: true }, "Report: ", this.reportPath, " ",
       copyButton(() => this.reportPath.textContent ?? "", "the path of the report"));
-    this.links = element("p", { class: "links" },
+    this.links = element("p", { class: "links" });
+    this.linkLog = (/** @type {string} */ task) => this.links.replaceChildren(
       airflowLink(airflowPageOf(dag, runId), "Run in Airflow"), " ",
-      airflowLink(airflowPageOf(dag, runId, logTask), `Log of ${logTask}`));
+      airflowLink(airflowPageOf(dag, runId, task), `Log of ${task}`));
+    this.linkLog(logTask);
     this.refreshed = element("p", { class: "foot" });
     this.word = "";
     this.node = element("div", {},

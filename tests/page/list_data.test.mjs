@@ -1,0 +1,67 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+// What the modules look at when they are loaded, outside of a browser.
+globalThis.window = /** @type {any} */ ({});
+globalThis.window.parent = globalThis.window;
+globalThis.document = /** @type {any} */ ({ baseURI: "http://airflow/s3-restores/" });
+const { learn, ListData } = await import("../../airflow_src/plugins/s3_restores_page_files/list_data.mjs");
+const { AirflowApi } = await import("../../airflow_src/plugins/s3_restores_page_files/airflow_api.mjs");
+const { describe } = await import("../../airflow_src/plugins/s3_restores_page_files/restores.mjs");
+
+const run = (change) => ({
+  dag_id: "s3_downloader", dag_run_id: "manual__1", state: "running", run_after: "2026-01-01T00:00:00Z", start_date: null,
+  end_date: null, triggering_user_name: "ada", note: null, conf: { raw_file_id: "sample.d" }, ...change,
+});
+
+/** An Airflow with these runs, all changed just now, that gives a hundred at once. @param {any[]} runs newest first */
+function airflow(runs, seconds = 0) {
+  const asked = [];
+  globalThis.fetch = /** @type {any} */ (async (/** @type {URL} */ url, /** @type {any} */ { body }) => {
+    asked.push(url);
+    await new Promise((go) => setTimeout(go, seconds * 1000));
+    const at = Number(url.searchParams.get("offset") ?? 0);
+    let found = [];
+    if (body) found = runs.filter((each) => each.run_after <= (JSON.parse(body).run_after_lte ?? "9"));
+    else if (url.pathname.includes("/s3_downloader/")) found = runs.slice(at);
+    const said = url.pathname.endsWith("taskInstances") ? { task_instances: [] } : { dag_runs: found.slice(0, 100) };
+    return new Response(JSON.stringify(said), { headers: { date: new Date().toUTCString() } });
+  });
+  return { api: new AirflowApi(new URL("http://airflow/")), asked };
+}
+
+test("who looks away while hundreds end sees that all of them have", async () => {
+  const runs = Array.from({ length: 250 }, (_, number) => run({ dag_run_id: `run${number}`, run_after: `2026-01-01T00:00:00.${999 - number}Z` }));
+  const list = new ListData(airflow(runs).api);
+  await list.refresh();
+  await list.older();
+  await list.older();
+  assert.equal(list.runs.size, 250);
+  runs.forEach((each, number) => (runs[number] = { ...each, state: "success" }));
+  assert.equal(await list.refresh(), false);
+  assert.ok([...list.runs.values()].every((each) => each.state === "success"));
+});
+
+test("what changes while a slow answer is made is asked for again", async () => {
+  const { api } = airflow([run({})], 1.5);
+  const list = new ListData(api);
+  const begun = Date.now();
+  await list.refresh();
+  assert.ok(list.since <= begun - 5_000, `${list.since - begun} ms after it was asked`);
+});
+
+test("a restore that was refused, and then failed in its download, gives the reason of that", async () => {
+  const told = { "validate_parameters return_value": { status: "REFUSED", reason: "Output location missing" } };
+  const api = /** @type {any} */ ({ xcom: async (/** @type {any} */ _run, /** @type {string} */ task, /** @type {string} */ key) => told[`${task} ${key}`] });
+  const known = {};
+  await learn(api, run({ state: "failed", end_date: "1" }), known);
+  assert.equal(describe(run({ state: "failed" }), known).word, "Refused");
+  Object.assign(told, {
+    "validate_parameters return_value": { raw_file_id: "sample.d" },
+    "download_files return_value": { successful: 1, total_files: 3, failed: 2, first_failure: "a: Hash mismatch", report_path: "/o/P/r.txt" },
+  });
+  await learn(api, run({ state: "running" }), Object.assign(known, { tasks: [{ task_id: "download_files", state: "running" }] }));
+  await learn(api, run({ state: "failed", end_date: "2" }), known);
+  const shown = describe(run({ state: "failed" }), known);
+  assert.deepEqual([shown.word, shown.reason], ["Failed", "a: Hash mismatch"]);
+});

@@ -110,7 +110,7 @@ down: ## stop what `make up` started; volumes and restored files stay
 	@python3 airflow_src/docker/make_env.py
 
 clean: ## remove the environment and everything generated
-	rm -rf $(VENV) $(VENV2) $(VENV_HOST) $(FLEET_VENV) .venv-stores .venv-page .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV2) $(VENV_HOST) $(BENCH_VENV) $(FLEET_VENV) .venv-stores .venv-page .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- benchmarks: their own environment, because aws-cli and the product pin botocore differently ---

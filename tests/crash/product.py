@@ -37,9 +37,14 @@ def new_process(host: str = "aaaaaaaa") -> Process:
 
 
 @contextmanager
-def scaled(*, a_day_later: bool = False) -> Iterator[None]:
-    """Small files take the ways of large ones, nothing is waited for, and owners are processes of the model."""
+def scaled(*, a_day_later: bool = False, together: bool = False) -> Iterator[None]:
+    """Small files take the ways of large ones, nothing is waited for, and owners are processes of the model.
+
+    Runs that are there together take each other's files over, alive as they are, but not each other's reports: nobody
+    writes one for five minutes.
+    """
     _processes.clear()
+    report_stale_after_s = atomic_write._STALE_AFTER_S if together else _NEVER_S
     forgotten_after_s = _NEVER_S if a_day_later else 24 * 3600.0
     with (
         patch.object(attempt, "JOURNAL_FROM_BYTES", 24 * KIB),
@@ -52,7 +57,7 @@ def scaled(*, a_day_later: bool = False) -> Iterator[None]:
         patch.object(hashing, "_buffers", threading.local()),  # else a thread keeps its small buffer
         patch.object(temporary_files, "_COPY_BYTES", 16 * KIB),
         patch.object(quarantine, "_FORGOTTEN_AFTER_S", forgotten_after_s),
-        patch.object(atomic_write, "_STALE_AFTER_S", _NEVER_S),
+        patch.object(atomic_write, "_STALE_AFTER_S", report_stale_after_s),
         patch.object(owners, "_active", set()),
         patch.object(owners, "_host_of", lambda _pid: _mine().host),
         patch.object(owners, "_random_of", lambda _pid: _mine().random),

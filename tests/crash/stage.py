@@ -108,12 +108,13 @@ class Stage:
 
     def play(self, scenario: Scenario, before: Crashed, runs: tuple[Run, ...]) -> Recording:
         """Record some runs, one after the other, or together where the scenario says so."""
-        with self._laid_out(before) as recorder, scaled(), recorder.installed():
+        together = bool(scenario.together) and len(runs) > 1
+        with self._laid_out(before) as recorder, scaled(together=together), recorder.installed():
             recording = Recording(before, recorder.log)
             recorder.has_links = scenario.has_links
             if runs is scenario.runs:
                 _write_as_others(scenario, recorder)
-            if scenario.together and len(runs) > 1:
+            if together:
                 _play_together(scenario, recorder, runs, recording.notes)
             else:
                 for number, run in enumerate(runs):

@@ -31,7 +31,7 @@ test("a restore that runs says in which stage it is", () => {
 test("a restore that has ended says how, and what to do", () => {
   const good = describe(run({ state: "success" }), { result: { successful: 3, total_files: 3, report_path: "/data/PRID001/r.txt" } });
   assert.deepEqual([good.word, good.percent, good.files, good.project], ["Restored", 100, "3 of 3", "PRID001"]);
-  assert.equal(word(run({ state: "success", conf: { raw_file_id: "x", verify_only: true } }), {}), "Verified");
+  assert.equal(word(run({ state: "success", conf: { raw_file_id: "x", verify_only: true } }), { result: { total_files: 1 } }), "Verified");
   const bad = describe(run({ state: "failed" }), { result: { successful: 2, total_files: 3, first_failure: "a: Hash mismatch", what_to_do: "Ask." } });
   assert.deepEqual([bad.word, bad.tone, bad.percent, bad.reason, bad.whatToDo], ["Failed", "bad", 66, "a: Hash mismatch", "Ask."]);
   const refused = describe(run({ state: "failed" }), { checked: { status: "REFUSED", reason: "RawFile not found", what_to_do: "Check." } });
@@ -49,7 +49,19 @@ test("a batch is as far as its bytes, else as its runs", () => {
   assert.equal(describe(batch(), { children }).percent, 50);
   const ended = describe(batch({ state: "failed" }), { result: { total: 3, successful: 2, failed: 1 } });
   assert.deepEqual([ended.reason, ended.files, ended.percent], ["1 of 3 raw files failed", "2 of 3", 66]);
-  assert.equal(word(batch({ state: "success", conf: { dry_run: true } }), {}), "Looked at");
+  assert.equal(word(batch({ state: "success", conf: { dry_run: true } }), { result: { total: 3 } }), "Looked at");
+});
+
+test("nothing is green before its own task was asked", () => {
+  for (const ended of [run({ state: "success" }), batch({ state: "success" })]) {
+    const shown = describe(ended, {});
+    assert.deepEqual([shown.word, shown.tone, shown.percent], ["Ended", "idle", 0]);
+    for (const state of ["failed", "done"]) {
+      assert.ok(matches({ run: ended, children: [] }, (each) => describe(each, {}), { text: "", state }), "it is shown, and so asked for");
+    }
+    const known = { endedAt: "1" };
+    assert.ok(!matches({ run: ended, children: [] }, (each) => describe(each, known), { text: "", state: "done" }));
+  }
 });
 
 test("runs of a batch stand below it, all newest first", () => {

@@ -115,6 +115,18 @@ export class AirflowApi {
   }
 
   /**
+   * Those of them that a batch has started.
+   * @param {string} batchRunId
+   * @param {number} since milliseconds
+   * @returns {Promise<Run[]>}
+   */
+  async changedRunsOfBatch(batchRunId, since) {
+    const query = new URLSearchParams({ order_by: "-run_after", limit: String(PAGE), updated_at_gte: new Date(since).toISOString(),
+                                        conf_contains: batchRunId });
+    return (await this.allRuns(`dags/${RESTORE}/dagRuns?${query}`)).filter((run) => run.conf?.batch === batchRunId);
+  }
+
+  /**
    * @param {string} path of a list of runs
    * @returns {Promise<Run[]>}
    */

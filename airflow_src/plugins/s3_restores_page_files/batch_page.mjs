@@ -2,10 +2,11 @@
 
 import { startButton, stopButton } from "./actions.mjs";
 import { LIST, RESTORE, SUMMARIZE } from "./airflow_api.mjs";
+import { BatchChildren } from "./batch_children.mjs";
 import { element, setChildren, setHidden, setText } from "./dom.mjs";
 import { pageOf } from "./frame.mjs";
 import { learn } from "./list_data.mjs";
-import { forEachOf, Poller } from "./poller.mjs";
+import { Poller } from "./poller.mjs";
 import { reasonIn } from "./report_text.mjs";
 import { again, failedAgain, forReal } from "./restore_requests.mjs";
 import { RestoreRow, restoreTable } from "./restore_row.mjs";
@@ -37,8 +38,7 @@ export class BatchPage {
     this.run = undefined;
     /** @type {import("./restores.mjs").Known} */
     this.known = {};
-    /** @type {Map<string, import("./restores.mjs").Known>} */
-    this.knownOf = new Map();
+    this.children = new BatchChildren(api, runId);
     /** @type {any[] | undefined} */
     this.started = undefined;
     /** @type {Map<string, RestoreRow>} */
@@ -76,27 +76,16 @@ export class BatchPage {
     if (active || this.complete !== String(this.run.end_date)) {
       await learn(this.api, this.run, this.known);
       if (!this.started?.length) this.started = await this.api.xcom(this.run, LIST, "return_value");
-      if (!this.run.conf?.dry_run) await this.learnOfChildren(this.run);
+      if (!this.run.conf?.dry_run) {
+        const rows = this.known.result?.files ?? [];
+        await this.children.refresh(new Set(rows.map((/** @type {any} */ row) => row.run_id)));
+        this.known.children = [...this.children.runs.values()];
+      }
       this.known.why = this.run.state === "failed" && !this.known.result ? await this.whyNotListed(this.run) : "";
-      this.complete = isActive(this.run) ? "" : String(this.run.end_date);
+      this.complete = isActive(this.run) || this.children.isMoreToLearn ? "" : String(this.run.end_date);
     }
     this.render();
-    return isActive(this.run) || Boolean(this.known.children?.some(isActive));
-  }
-
-  /** @param {Run} run */
-  async learnOfChildren(run) {
-    const children = await this.api.runsOfBatch(run.dag_run_id);
-    this.known.children = children;
-    const tasks = children.some((child) => child.state === "running") ? await this.api.activeTasks() : [];
-    const summarized = new Set((this.known.result?.files ?? []).map((/** @type {any} */ row) => row.run_id));
-    const wanted = children.filter((child) => child.state !== "queued" && !summarized.has(child.dag_run_id));
-    await forEachOf(wanted, async (child) => {
-      const known = this.knownOf.get(child.dag_run_id) ?? {};
-      this.knownOf.set(child.dag_run_id, known);
-      known.tasks = tasks.filter((task) => task.dag_run_id === child.dag_run_id);
-      await learn(this.api, child, known);
-    });
+    return isActive(this.run) || this.children.isMoreToLearn || Boolean(this.known.children?.some(isActive));
   }
 
   /**
@@ -120,11 +109,11 @@ export class BatchPage {
    */
   entries() {
     const run = /** @type {Run} */ (this.run);
-    const children = new Map((this.known.children ?? []).map((child) => [child.dag_run_id, child]));
+    const children = this.children.runs;
     const summary = this.known.result?.files;
     if (summary) return summary.map((/** @type {any} */ row) => ({ key: row.run_id || row.raw_file_id, run: children.get(row.run_id) ?? null, restore: ofSummary(row) }));
     const entries = [...children.values()].map((child) => ({
-      key: child.dag_run_id, run: child, restore: describe(child, this.knownOf.get(child.dag_run_id) ?? {}) }));
+      key: child.dag_run_id, run: child, restore: describe(child, this.children.known(child)) }));
     for (const each of this.started ?? []) {
       if (!children.has(each.trigger_run_id)) entries.push({ key: each.trigger_run_id, run: /** @type {any} */ (null), restore: notStarted(each, run) });
     }
@@ -182,6 +171,7 @@ function ofSummary(row) {
     project: String(row.report_path ?? "").split("/").at(-2) ?? "",
     word: words[/** @type {keyof typeof words} */ (row.status)] ?? "Failed",
     tone: good ? "good" : "bad",
+    isKnown: true,
     percent: good && row.status !== "PLANNED" ? 100 : 0,
     speed: null,
     eta: null,
@@ -201,7 +191,7 @@ function notStarted(started, batch) {
   const isToCome = isActive(batch);
   return {
     title: String(started.conf?.raw_file_id ?? started.trigger_run_id), about: "", project: "",
-    word: isToCome ? "To be started" : "Not started", tone: isToCome ? "idle" : "bad", percent: 0, speed: null, eta: null, files: "",
+    word: isToCome ? "To be started" : "Not started", tone: isToCome ? "idle" : "bad", isKnown: true, percent: 0, speed: null, eta: null, files: "",
     reason: isToCome ? "" : "Its batch ended before it was started", whatToDo: "", report: "",
   };
 }

@@ -13,6 +13,16 @@ import { isActive, isBatch, keyOf } from "./restores.mjs";
 const OVERLAP_MS = 5_000; // what was changed while an answer was made is asked for again
 
 /**
+ * From when on to ask for changes the next time: by the server's clock, from when it was asked, for an answer that took
+ * long tells of what was when it was begun.
+ * @param {AirflowApi} api
+ * @param {number} begun when it was asked, by the visitor's clock, in milliseconds
+ */
+export function askedAt(api, begun) {
+  return api.serverTime - (Date.now() - begun) - OVERLAP_MS;
+}
+
+/**
  * Ask for what is not known yet of a run, or has changed since.
  * @param {AirflowApi} api
  * @param {Run} run
@@ -72,15 +82,13 @@ export class ListData {
   /** The newest runs the first time, then what has changed. */
   async refresh() {
     const begun = Date.now();
-    // By the server's clock, from when it was asked: an answer that took long tells of what was when it was begun.
-    const asked = () => this.api.serverTime - (Date.now() - begun) - OVERLAP_MS;
     if (!this.since) {
       const runs = await this.api.runs();
-      this.since = asked();
+      this.since = askedAt(this.api, begun);
       this.addPage(runs);
     } else {
       const runs = await this.api.changedRuns(this.since);
-      this.since = asked();
+      this.since = askedAt(this.api, begun);
       this.add(runs);
     }
     await this.addBatches();

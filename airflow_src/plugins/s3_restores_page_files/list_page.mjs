@@ -200,11 +200,10 @@ export class ListPage {
     for (const run of runs) {
       const key = keyOf(run);
       const before = this.told.get(key);
+      const { title, word, isKnown } = this.describe(run);
+      if (before && !isKnown) continue; // it is told when its row is looked at
       this.told.set(key, run.state);
-      if (before && before !== run.state && !isActive(run)) {
-        const { title, word } = this.describe(run);
-        say(`${plain(title)}: ${word}`);
-      }
+      if (before && before !== run.state && !isActive(run)) say(`${plain(title)}: ${word}`);
     }
   }
 }

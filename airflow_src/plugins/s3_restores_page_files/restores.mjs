@@ -27,6 +27,7 @@ import { counted, percent, secondsBetween } from "./words.mjs";
  * @property {string} project
  * @property {string} word its state in a word or two
  * @property {Tone} tone
+ * @property {boolean} isKnown whether it can be said how it ended, if it has
  * @property {number | null} percent null: unknown
  * @property {number | null} speed bytes per second
  * @property {number | null} eta seconds
@@ -84,6 +85,7 @@ function describeOne(run, known) {
     project: text(checked?.project_id) || folderOf(report),
     word: "Queued",
     tone: "idle",
+    isKnown: isKnown(run, known),
     percent: 0,
     speed: null,
     eta: null,
@@ -93,6 +95,7 @@ function describeOne(run, known) {
     report,
   };
   if (hasNoResult(run, known)) return { ...restore, ...withoutResult(run) };
+  if (!restore.isKnown) return { ...restore, word: "Ended" };
   if (run.state === "success" && !hasFailures(known)) {
     const files = result ? `${result.successful} of ${result.total_files}` : "";
     return { ...restore, word: verifies ? "Verified" : "Restored", tone: "good", percent: 100, files };
@@ -112,6 +115,15 @@ function describeOne(run, known) {
     };
   }
   return run.state === "running" ? { ...restore, ...stage(known) } : restore;
+}
+
+/**
+ * Whether it can be said how it ended: Airflow calls runs successful, too, whose tasks say otherwise.
+ * @param {Run} run
+ * @param {Known} known
+ */
+function isKnown(run, { result, endedAt }) {
+  return run.state !== "success" || Boolean(result || endedAt);
 }
 
 /**
@@ -207,6 +219,7 @@ function describeBatch(run, known) {
     project: text(run.conf?.project_id),
     word: "Queued",
     tone: "idle",
+    isKnown: isKnown(run, known),
     percent: 0,
     speed: null,
     eta: null,
@@ -216,6 +229,7 @@ function describeBatch(run, known) {
     report: "",
   };
   if (hasNoResult(run, known)) return { ...batch, ...withoutResult(run), percent: shareOf(progress) ?? 0 };
+  if (!batch.isKnown) return { ...batch, word: "Ended" };
   if (run.state === "success" && !hasFailures(known)) {
     const word = isDry ? "Looked at" : run.conf?.verify_only ? "Verified" : "Restored";
     return { ...batch, word, tone: "good", percent: 100 };
@@ -312,14 +326,16 @@ export function grouped(runs) {
 }
 
 /**
- * Whether a row is one of those that are looked for.
+ * Whether a row is one of those that are looked for. One of which it is not known yet how it ended may be: it is shown,
+ * and so asked for.
  * @param {{run: Run, children: Run[]}} group
  * @param {(run: Run) => Restore} described
  * @param {{text: string, state: string}} filter
  */
 export function matches({ run, children }, described, filter) {
   const restore = described(run);
-  const states = { running: isActive(run), failed: restore.tone === "bad", done: restore.tone === "good" };
+  const mayBe = (/** @type {string} */ tone) => restore.tone === tone || !restore.isKnown;
+  const states = { running: isActive(run), failed: mayBe("bad"), done: mayBe("good") };
   if (filter.state && !states[/** @type {keyof typeof states} */ (filter.state)]) return false;
   const wanted = filter.text.trim().toLowerCase();
   if (!wanted) return true;

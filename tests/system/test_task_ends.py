@@ -35,8 +35,6 @@ LARGE = {f"{ID}/large_{number}.bin": 24 * MIB for number in range(3)}
 SMALL = {f"{ID}/small_{number:03}.bin": 3_000 for number in range(150)}
 FILES = {path: raw_bytes(size, path) for path, size in {**LARGE, **SMALL}.items()}
 TERMINATED = "The task was terminated (SIGTERM)"
-if IS_AIRFLOW_2:  # raises an exception of its own, about 10 s after the click
-    TERMINATED = "Task received SIGTERM signal"
 
 # The same happens with Airflow's own values, after minutes instead of seconds.
 IMPATIENT = {

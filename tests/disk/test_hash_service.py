@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from s3_restore.disk import hash_batches, hashing, md5_backend
+from s3_restore.disk import hash_batches, hash_lanes, hashing, md5_backend
 from s3_restore.disk.hash_service import HashService
 from s3_restore.model.exceptions import StoppedError
 from tests.support.md5_back_ends import BACK_ENDS, use_back_end
@@ -290,3 +290,25 @@ def test_a_stream_that_is_given_up_leaves_its_buffers_to_others(
         given_up.close()
         receive(service, b"right", 10)
     assert len(made) == (hash_batches.BUFFERS_OF_STREAM if md5_backend.LANES > 1 else 1)
+
+
+def test_no_memory_for_a_thread_is_an_error_and_no_wait_without_end(
+    service: HashService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(_size: int) -> bytearray:
+        raise MemoryError("no room")
+
+    ended: list[BaseException] = []
+
+    def caller() -> None:
+        try:
+            service.digests(reader(b"xyz"), [(0, 3)], lambda _count: None)
+        except MemoryError as error:
+            ended.append(error)
+
+    monkeypatch.setattr(hash_lanes, "bytearray", none_left, raising=False)
+    thread = threading.Thread(target=caller, daemon=True)
+    thread.start()
+    thread.join(_LIMIT_S)
+    assert ended
+    monkeypatch.undo()

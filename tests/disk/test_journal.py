@@ -1,5 +1,6 @@
 """The journal of a temporary file (W3): what was noted is read back, and nothing else is believed."""
 
+import errno
 import json
 import os
 import tracemalloc
@@ -188,3 +189,18 @@ def test_nothing_is_written_after_closing(path):
     before = path.read_bytes()
     journal.checkpoint(0, 1, MD5_A)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("header", [HEADER, None])
+def test_one_that_cannot_be_begun_keeps_no_file_open(path, monkeypatch, header):
+    if header is None:
+        write(path)
+    open_before = len(list(Path("/proc/self/fd").iterdir()))
+
+    def fail(_fd, _data):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "write", fail)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        Journal(path, header)
+    assert len(list(Path("/proc/self/fd").iterdir())) == open_before

@@ -7,6 +7,7 @@ import hashlib
 import os
 import random
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from s3_restore.s3.s3_object_store import S3ObjectStore
 from tests.support.engine_fixtures import BUCKET, QUICK, Run, Stand, engine_client, identity
 from tests.support.fault_rules import Rule, Status
 from tests.support.raw_files import MIB, raw_bytes
+from tests.support.s3_stand_in import RecordedRequest
 
 pytest_plugins = ["tests.support.engine_plugin"]
 
@@ -321,3 +323,34 @@ def test_token_of_another_process_is_not_ours(monkeypatch: pytest.MonkeyPatch) -
     assert owners.standing(clone) is owners.Standing.UNKNOWN
     owners.release(mine)
     assert owners.standing(mine) is owners.Standing.DEAD
+
+
+@pytest.mark.rule("W2", fails_when="the tidying at the end deletes what another run has just set aside")
+def test_what_another_run_sets_aside_meanwhile_is_not_tidied_away(stand: Stand) -> None:
+    """A file is right; it is damaged, and a second run sets it aside, and is still fetching it when the first ends."""
+    stand.put("a.raw", DATA, part_mib=4)
+    stand.put("b.raw", SMALL, "H1")
+    stand.place("a.raw", DATA)
+    first, second = stand.restorer(max_concurrency=1), stand.restorer(max_concurrency=1)
+    is_set_aside, may_go_on = threading.Event(), threading.Event()
+    healing = threading.Thread(target=lambda: second.run(stand.specs()[:1]), daemon=True)
+
+    def meet(request: RecordedRequest) -> None:
+        if request.operation != "GetObject":
+            return
+        if request.key == stand.key("a.raw"):
+            is_set_aside.set()
+            assert may_go_on.wait(60)
+        elif not healing.is_alive():
+            stand.damage("a.raw", 5)
+            healing.start()
+            assert is_set_aside.wait(60)
+
+    stand.server.on_request = meet
+    run = Run.of(first.run(stand.specs()), stand.destination)
+    assert run["a.raw"].startswith("FAILURE - Changed on disk after it was verified")
+    assert stand.path("a.raw.corrupted").stat().st_size == len(DATA), "it may be the only copy"
+    may_go_on.set()
+    healing.join(60)
+    stand.assert_right()
+    assert stand.others == []

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from s3_restore.disk import destination as destination_module
+from s3_restore.disk.destination import Destination
 from s3_restore.disk.open_file import OpenFile
 from tests.support.engine_fixtures import Gate, Stand, identity
 from tests.support.raw_files import MIB, raw_bytes
@@ -304,3 +305,15 @@ def test_new_files_and_folders_follow_the_setting(stand: Stand, umask: str, file
         assert stat.S_IMODE(stand.path(name).stat().st_mode) == file_mode
     for name in ("d", "d/e"):
         assert stat.S_IMODE(stand.path(name).stat().st_mode) == folder_mode | stat.S_ISGID
+
+
+@pytest.mark.rule("W8", fails_when="a folder counts as synced for the name of one that is gone")
+def test_folder_that_is_made_again_is_synced_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    destination = Destination(tmp_path)
+    final = tmp_path / "x.d" / "a"
+    destination.make_folders(destination.path_of("x.d/a"))
+    final.parent.rmdir()
+    synced: list[Path] = []
+    monkeypatch.setattr(destination_module, "sync_folder", synced.append)
+    destination.make_folders(destination.path_of("x.d/a"))
+    assert synced == [tmp_path]

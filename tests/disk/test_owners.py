@@ -126,3 +126,19 @@ def test_owner_whose_first_thread_has_ended_may_still_write_with_another():
             time.sleep(0.01)
         assert not is_dead(token)
         child.kill()
+
+
+def test_threads_that_ask_first_at_once_are_one_process() -> None:
+    """Each with a number of its own, what it gives up would look alive for good, and nobody would take it over."""
+    program = (
+        "import threading; from s3_restore.disk import owners; barrier = threading.Barrier(8); tokens = []\n"
+        "def ask():\n barrier.wait()\n tokens.append(owners.new_owner())\n"
+        "for _ in range(200):\n"
+        " owners._drawn_for.cache_clear(); tokens.clear()\n"
+        " threads = [threading.Thread(target=ask) for _ in range(8)]\n"
+        " [thread.start() for thread in threads]; [thread.join() for thread in threads]\n"
+        " [owners.release(token) for token in tokens]\n"
+        " assert {owners.standing(token) for token in tokens} == {owners.Standing.DEAD}\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(owners.__file__).parents[2])}
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment)

@@ -1,5 +1,6 @@
 """Setting aside (`disk/quarantine.py`): what is moved, what is put back, what is deleted (W2, W9)."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -104,3 +105,22 @@ def test_records_that_make_no_sense_are_no_reason_to_delete(corrupted) -> None:
         quarantine.look_afresh()
         assert quarantine.find(final) == []
         assert aside.path.read_bytes() == b"of a person"
+
+
+@pytest.mark.rule("W2", fails_when="a move that the server made and called missing is forgotten")
+@pytest.mark.rule("W13")
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EIO])
+def test_a_move_is_one_whatever_the_call_says(corrupted, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """NFS: the answer is lost, the client asks again, and the server says that there is no such file (rename(2))."""
+    quarantine, final, seen = corrupted
+    rename = os.rename
+
+    def lost(source: Path, target: Path) -> None:
+        rename(source, target)
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", lost)
+        version = quarantine.set_aside(final, seen)
+    assert names(final.parent) == ["a.raw.corrupted"]
+    assert [each.path for each in quarantine.find(final)] == [version.path], "so it can be healed"

@@ -2,6 +2,7 @@
 mount them; else, and for what a sound disk never does, faults injected in the one module that touches the disk.
 """
 
+import contextlib
 import errno
 import os
 import shutil
@@ -22,8 +23,11 @@ from s3_restore.disk.open_file import OpenFile, TemporaryFile
 from s3_restore.disk.temporary_files import TemporaryFiles
 from s3_restore.model import reasons
 from s3_restore.model.exceptions import DestinationGoneError
+from s3_restore.model.settings import RestoreSettings
 from s3_restore.run import restorer
-from tests.support.engine_fixtures import Gate, Stand, identity, span
+from s3_restore.run.object_download import download_object
+from s3_restore.s3.s3_object_store import S3ObjectStore
+from tests.support.engine_fixtures import BUCKET, QUICK, Gate, Stand, engine_client, identity, span
 from tests.support.fault_rules import Rule, Status
 from tests.support.raw_files import MIB, raw_bytes
 
@@ -434,6 +438,69 @@ def test_mount_lost_between_files_is_never_an_ok_on_the_disk_below(
         engine.run(stand.specs())
     assert list(below.iterdir()) == []
     assert not any(outcome.ok for outcome in engine.summary(reasons.DESTINATION_VANISHED.of()).outcomes)
+
+
+@pytest.mark.rule("W11", fails_when="nobody asks for the mount before a file is set aside")
+@pytest.mark.rule("W9")
+@pytest.mark.parametrize("name", ["b.raw", "d/b.raw"])
+def test_mount_lost_before_a_look_moves_nothing_on_the_disk_below(stand: Stand, small_disk, name: str) -> None:
+    """The disk below has a file of the same path and of other bytes: it is not set aside as corrupted."""
+    below = stand.destination
+    stand.put("a.raw", b"first", "H1", in_s3=b"FIRST")
+    stand.put(name, b"second", "H1")
+    of_others = stand.place(name, b"SECOND")
+    small_disk("size=64m")  # hides it
+
+    def lose(request) -> None:
+        if request.key == stand.key("a.raw") and os.path.ismount(below.parent):
+            subprocess.run(["umount", "-l", str(below.parent)], check=True)
+
+    stand.server.on_request = lose
+    with pytest.raises(DestinationGoneError):
+        stand.restorer(max_concurrency=1).run(stand.specs())
+    assert [path for path in below.rglob("*") if path.is_file()] == [of_others]
+    assert of_others.read_bytes() == b"SECOND"
+
+
+def test_what_cannot_be_tidied_fails_nothing(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All files are right, and the folder cannot be listed any more."""
+    stand.put("a.raw", b"first", "H1")
+    scandir = os.scandir
+
+    def listed(folder: Path) -> object:
+        if stand.path("a.raw").exists():
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return scandir(folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", listed)
+        assert stand.restore()["a.raw"].startswith("OK - Downloaded")
+
+
+@pytest.mark.rule("W1", fails_when="what is there is removed before the other one has its name")
+@pytest.mark.parametrize("name", ["link", "replace", "rename"])
+def test_single_object_that_cannot_be_named_leaves_what_was_there(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """`download_file_from_s3` replaces a file: at no moment is there none, or a full disk would cost both."""
+    stand.upload("a.raw", b"of S3")
+    there = stand.path("a.raw")
+    there.write_bytes(b"that was there before")
+    settings = RestoreSettings.from_mapping(QUICK)
+    store = S3ObjectStore(engine_client(stand.proxy.url, settings))
+
+    def full(*_: object, **__: object) -> None:
+        assert there.exists()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, name, full)
+        with contextlib.suppress(OSError):
+            download_object(store, BUCKET, stand.key("a.raw"), there, MIB, settings)
+    assert there.exists()
+    download_object(store, BUCKET, stand.key("a.raw"), there, MIB, settings)
+    assert there.read_bytes() == b"of S3"
+    assert list(stand.destination.iterdir()) == [there]
 
 
 @pytest.mark.parametrize("how", ["removed", "renamed"])

@@ -106,6 +106,24 @@ def test_report_is_written_although_another_host_takes_its_temporary_file_for_a_
     assert list(tmp_path.iterdir()) == [tmp_path / "report.txt"]
 
 
+@pytest.mark.rule("R5", fails_when="the name that it has is taken for one that is taken")
+def test_report_whose_link_is_asked_for_twice_is_one(tmp_path, monkeypatch):
+    """R5: NFS loses the answer, asks again, and is told that there is such a file (link(2))."""
+    link, lost = os.link, [FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))]
+
+    def link_and_lose(*paths: Path) -> None:
+        link(*paths)
+        if lost:
+            raise lost.pop()
+
+    monkeypatch.setattr(os, "link", link_and_lose)
+
+    written = write_new_file(tmp_path, ["report.txt", "report_2.txt"], "all is well\n")
+
+    assert written == tmp_path / "report.txt"
+    assert list(tmp_path.iterdir()) == [written]
+
+
 def raise_no_hard_links(*_: object, **__: object) -> None:
     raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 

@@ -378,3 +378,29 @@ def test_a_hint_that_cannot_be_followed_is_left(stand: Stand, fault: str) -> Non
     assert run["a.raw"].startswith("OK - Downloaded and verified (")
     assert "older version" not in run["a.raw"]
     stand.assert_right()
+
+
+@pytest.mark.parametrize("size", [len(PARTS), len(LARGE)])
+def test_a_right_file_that_only_an_older_version_proves_is_skipped(stand: Stand, size: int) -> None:
+    """H3 with a part size that nobody would guess: the older version tells it, and then the file on disk is right."""
+    data = raw_bytes(size, "right")
+    stand.put("a.raw", data, "H3", part_mib=1.3333)
+    stand.upload("a.raw", other(data), part_size=int(1.3333 * MIB))
+    stand.place("a.raw", data)
+    run = stand.restore()
+    assert run["a.raw"] == "OK - Skipped (already exists)"
+    assert stand.server.bytes_sent() == size, "it is fetched once"
+    assert stand.others == []
+
+
+@pytest.mark.rule("S7", fails_when="an unknown part size is final, though the older version tells it")
+@pytest.mark.parametrize("state", ["missing", "right"])
+def test_newest_upload_of_other_parts_hides_no_part_size(stand: Stand, state: str) -> None:
+    """H3 with a part size that nobody would guess, and the newest version is an upload of another number of parts."""
+    stand.put("a.raw", LARGE, "H3", part_mib=1.3333, last_modified=WHEN)
+    stand.upload("a.raw", other(LARGE), part_size=2 * MIB)
+    if state == "right":
+        stand.place("a.raw", LARGE)
+    run = stand.restore()
+    assert run["a.raw"].endswith(OLDER) if state == "missing" else run["a.raw"] == "OK - Skipped (already exists)"
+    stand.assert_right()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -146,3 +146,47 @@ def test_groups_share_threads_and_no_errors(workers: Workers) -> None:
         with pytest.raises(OfOnePieceError), workers.group() as group:
             group.go(lambda: (_ for _ in ()).throw(OfOnePieceError))
         assert other.go(lambda: 7).result() == 7
+
+
+def ended_within(seconds: float, work: Callable[[], object]) -> BaseException | None:
+    """What a piece of work raised, in a thread of its own."""
+    raised: list[BaseException | None] = []
+
+    def do() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001
+            raised.append(error)
+        else:
+            raised.append(None)
+
+    thread = threading.Thread(target=do, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    assert raised, "it waits without end"
+    return raised[0]
+
+
+def test_where_the_system_gives_no_thread_nobody_waits_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below a limit of threads (`pids.max` of a container): an error, and no wait for a piece that nobody has."""
+
+    def whole() -> None:
+        with Workers(2).group() as group:
+            monkeypatch.setattr(threading.Thread, "start", no_thread)
+            group.all_of([list, list])
+
+    def no_thread(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    assert isinstance(ended_within(10, whole), RuntimeError)
+
+
+def test_what_comes_after_the_end_is_not_waited_for(workers: Workers) -> None:
+    """A thread that was stuck in a disk when the run ended goes on, and hands out pieces that nobody will do."""
+    workers.close()
+
+    def whole() -> None:
+        with workers.group() as group:
+            group.all_of([list, list])
+
+    assert isinstance(ended_within(10, whole), StoppedError)

@@ -79,7 +79,12 @@ def _publish(temporary: Path, paths: Iterable[Path], text: str, umask: int | Non
 
 
 def _link(temporary: Path, path: Path) -> None:
-    os.link(temporary, path)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        # NFS asks again where an answer was lost, and is told that the name is taken: by this very file.
+        if not os.path.samestat(os.lstat(temporary), os.lstat(path)):
+            raise
 
 
 def _rename_onto_reservation(temporary: Path, path: Path) -> None:

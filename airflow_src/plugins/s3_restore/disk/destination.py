@@ -164,6 +164,8 @@ class Destination:
             if not folder.is_dir():
                 raise
             return
+        with self._making:
+            self._named_on_storage.discard(folder)  # the one of that name is gone
         if self.umask is not None:
             inherited = os.stat(folder).st_mode & stat.S_ISGID
             os.chmod(folder, (_ANY_MODE & ~self.umask) | inherited)

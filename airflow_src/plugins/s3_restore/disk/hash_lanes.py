@@ -107,18 +107,21 @@ class HashLanes:
 
     def _start_threads(self, wanted: int) -> None:
         while self._threads < wanted:
-            thread = threading.Thread(target=self._drive, name="s3-restore-hash", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:  # out of threads or memory: those that are there do
+            try:  # its buffers too: a thread that ends for want of them would leave ranges in no hands
+                threading.Thread(
+                    target=self._drive, args=(self._buffers(),), name="s3-restore-hash", daemon=True
+                ).start()
+            except (RuntimeError, MemoryError):  # out of threads or memory: those that are there do
                 if self._threads:
                     return
                 raise
             self._threads += 1
 
-    def _drive(self) -> None:
+    def _buffers(self) -> list[memoryview]:
         size = LANE_BYTES if self._lanes > 1 else hashing.BUFFER_BYTES
-        buffers = [memoryview(bytearray(size)) for _ in range(self._lanes)]
+        return [memoryview(bytearray(size)) for _ in range(self._lanes)]
+
+    def _drive(self, buffers: Sequence[memoryview]) -> None:
         lanes: list[FileRange] = []
         while True:
             lanes += self._take(len(lanes))

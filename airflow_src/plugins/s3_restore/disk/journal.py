@@ -69,10 +69,14 @@ class Journal:
         # A new one is never made of what is there: that may be a FIFO, or a hard link to another file.
         self._fd = os.open(path, flags | (os.O_CREAT | os.O_EXCL if header else 0), 0o666)
         self._lock = threading.Lock()
-        if header:
-            self._append({"format": _FORMAT, **asdict(header)})
-        else:
-            self._write(b"\n")  # ends a line that was torn, so that it does not tear the next one too
+        try:
+            if header:
+                self._append({"format": _FORMAT, **asdict(header)})
+            else:
+                self._write(b"\n")  # ends a line that was torn, so that it does not tear the next one too
+        except BaseException:
+            self.close()
+            raise
 
     def _append(self, value: Mapping[str, object]) -> None:
         self._write(json.dumps(value).encode() + b"\n")

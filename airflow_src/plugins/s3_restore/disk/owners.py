@@ -63,9 +63,14 @@ def _sees_processes() -> bool:
     return _link("/proc/self") == str(os.getpid())
 
 
-@lru_cache(maxsize=1)
-def _random_of(_pid: int) -> str:
+def _random_of(pid: int) -> str:
     """Random number of this process; a forked one has another."""
+    with _lock:  # of several threads that ask first, each would draw one of its own
+        return _drawn_for(pid)
+
+
+@lru_cache(maxsize=1)
+def _drawn_for(_pid: int) -> str:
     return secrets.token_hex(8)
 
 

@@ -112,9 +112,10 @@ class Quarantine:
 
         Raises:
             ChangedMeanwhileError: when another state was there.
-            OSError: if it cannot be moved.
+            OSError: if it cannot be moved; also when the destination is gone.
 
         """
+        self._destination.check_not_gone()
         now = self._destination.look(final)
         if now != seen and not (now and now.is_same_but_for_inode(seen) and is_wrong(final)):
             raise ChangedMeanwhileError(str(final))  # else a file that another run just healed would be moved away
@@ -128,10 +129,12 @@ class Quarantine:
                 _withdraw(version)
                 raise
             except OSError as error:
-                _withdraw(version)
-                if isinstance(error, FileNotFoundError):
-                    raise ChangedMeanwhileError(str(final)) from None
-                raise
+                # A network file system may have moved it all the same, where an answer was lost and it asked again.
+                if not version.is_there:
+                    _withdraw(version)
+                    if isinstance(error, FileNotFoundError):
+                        raise ChangedMeanwhileError(str(final)) from None
+                    raise
             now = Identity.of(os.lstat(version.path))
             if not now.is_moved(seen):
                 if now.size != seen.size or not is_wrong(version.path):
@@ -144,6 +147,7 @@ class Quarantine:
             owners.release(owner)
 
     def _check_still_there(self, final: Path, seen: Identity) -> None:
+        self._destination.check_not_gone()  # else a file on the disk below a mount that was lost would be moved (W11)
         now = self._destination.look(final)
         if now != seen and not (now and now.is_same_but_for_inode(seen)):
             raise ChangedMeanwhileError(str(final))

@@ -12,7 +12,9 @@ from s3_restore.disk.temporary_files import FILE_MODE
 from s3_restore.model.exceptions import ChangedMeanwhileError
 
 
-def put_in_place(temporary: TemporaryFile, destination: Destination, replaces: Path | None = None) -> Identity | None:
+def put_in_place(
+    temporary: TemporaryFile, destination: Destination, replaces: Path | None = None, *, overwrites: bool = False
+) -> Identity | None:
     """Give proved bytes their final name, on the storage: first the bytes, then the name (W1, W8).
 
     The temporary file is closed.
@@ -21,6 +23,7 @@ def put_in_place(temporary: TemporaryFile, destination: Destination, replaces: P
         temporary: the bytes, proved.
         destination: where it is.
         replaces: the version that was set aside for it, whose mode, group and ACL it takes over (W12).
+        overwrites: whether what is at its final path goes, in one step: there is always the one file or the other.
 
     Returns:
         The state of the file in place; None where it is not that of the temporary file, so that only another look can
@@ -44,7 +47,7 @@ def put_in_place(temporary: TemporaryFile, destination: Destination, replaces: P
     destination.check_above(final)
     proved = temporary.end_writing()
     try:
-        identity = place(temporary.path, final)
+        identity = place_over(temporary.path, final) if overwrites else place(temporary.path, final)
     except FileExistsError:
         raise ChangedMeanwhileError(f"{final} appeared meanwhile") from None
     destination.sync_names_above(final)
@@ -85,3 +88,20 @@ def place(source: Path, final: Path) -> Identity | None:
     is_same = Identity.of(os.lstat(final)) == named
     source.unlink()
     return Identity.of(os.lstat(final)) if is_same else None
+
+
+def place_over(source: Path, final: Path) -> Identity:
+    """Give a file its final name, whatever file has it now.
+
+    Returns:
+        Its state.
+
+    Raises:
+        NotOnStorageError: when the new name could not be brought to the storage.
+        OSError: if it cannot be named so.
+
+    """
+    os.replace(source, final)
+    named = Identity.of(os.lstat(final))
+    sync_folder(final.parent)
+    return named

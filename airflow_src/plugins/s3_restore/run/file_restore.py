@@ -33,7 +33,7 @@ from s3_restore.model.settings import Verify
 from s3_restore.run import attempt
 from s3_restore.run.fetch import DamagedVersion, Fetch
 from s3_restore.run.ledger import RightFile, Work
-from s3_restore.run.look import TRIES_WHEN_CHANGED, Look, Parts, look, verify, wait
+from s3_restore.run.look import TRIES_WHEN_CHANGED, Look, Parts, look, remove_healed, verify, wait
 from s3_restore.run.progress import Phase
 from s3_restore.run.verifier import Verdict
 from s3_restore.run.versions import AnyVersion
@@ -69,11 +69,12 @@ class FileRestore:
             Exception: whatever kept it from being right.
 
         """
-        spec, work = self._spec, self._work
-        if spec.problem or spec.expected is None:
-            return work.failed(spec.problem or reasons.NO_EXPECTED_HASH.of()), None
+        work = self._work
         changed: Exception | None = None
         for _ in range(TRIES_WHEN_CHANGED):
+            spec = self._spec  # the part size of its hash may be known by now
+            if spec.problem or spec.expected is None:
+                return work.failed(spec.problem or reasons.NO_EXPECTED_HASH.of()), None
             self._parts.progress.enter(spec, Phase.CHECKING)
             seen = look(self._parts, spec)
             # What an earlier run set aside and could not heal: then this download is the second half of that healing.
@@ -110,7 +111,7 @@ class FileRestore:
     def _skipped(self, path: Path, identity: Identity) -> tuple[FileOutcome, RightFile]:
         spec = self._spec
         self._parts.temporaries.remove_leftovers(path)
-        self._remove_quarantined(self._parts.quarantine.find(path))
+        remove_healed(self._parts, path, identity)
         logging.info("%s: hash correct, skipped (already exists)", spec.relative_path)
         outcome = FileOutcome(spec.relative_path, Result.SKIPPED, size=identity.size, seconds=self._work.seconds)
         return outcome, RightFile(spec, path, identity)

@@ -166,6 +166,22 @@ def verify(  # noqa: PLR0913 (two of them are options)
     )
 
 
+def remove_healed(parts: Parts, path: Path, proved: Identity) -> None:
+    """Delete what was set aside of a file that is right.
+
+    Looked for first, and then at the file: where another run has set it aside since it was proved here, its path is
+    empty, and what is set aside may be the only copy (W2).
+
+    Raises:
+        BlockedPathError: when something else is at its path by now.
+        OSError: when it cannot be looked at.
+
+    """
+    found = parts.quarantine.find(path)
+    if found and parts.destination.look(path) == proved:
+        parts.quarantine.remove(found)
+
+
 def wait(parts: Parts, seconds: float) -> None:
     """Wait, unless the run is asked to end meanwhile.
 

@@ -90,9 +90,7 @@ class _Download:
         )
         try:
             self._transfer.fetch(fetch)
-            temporary.sync()
-            path.unlink(missing_ok=True)
-            put_in_place(temporary, self._destination)
+            put_in_place(temporary, self._destination, overwrites=True)
             if fetch.journal:
                 remove_quietly(temporary.journal_path)
         except Exception as error:  # after an interrupt other threads may still write: the next process takes it over

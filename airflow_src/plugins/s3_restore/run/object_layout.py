@@ -11,7 +11,7 @@ from s3_restore.model.file_specs import FileSpec
 from s3_restore.model.object_store import ObjectStore, ObjectVersion, archived_error
 from s3_restore.run.attempt import is_journalled
 from s3_restore.run.transfer import Transfer
-from s3_restore.run.versions import check_size
+from s3_restore.run.versions import NO_LAYOUT, check_size
 
 
 class ObjectLayouts:
@@ -77,5 +77,5 @@ class ObjectLayouts:
         if fitting:
             return PartLayout(size, fitting[0])
         if not expected.md5 and expected.number_of_parts:
-            raise PermanentStoreError(reasons.UNKNOWN_PART_SIZE.of(size, expected.number_of_parts))
+            raise PermanentStoreError(reasons.UNKNOWN_PART_SIZE.of(size, expected.number_of_parts), NO_LAYOUT)
         return PartLayout(size, max(1, size))

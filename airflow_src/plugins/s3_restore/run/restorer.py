@@ -18,7 +18,7 @@ from s3_restore.disk.quarantine import Quarantine
 from s3_restore.disk.temporary_files import TemporaryFiles
 from s3_restore.model import reasons
 from s3_restore.model.decisions import LocalState
-from s3_restore.model.exceptions import ChangedMeanwhileError, DestinationGoneError, StoppedError
+from s3_restore.model.exceptions import BlockedPathError, ChangedMeanwhileError, DestinationGoneError, StoppedError
 from s3_restore.model.file_specs import FileSpec
 from s3_restore.model.object_store import ObjectStore
 from s3_restore.model.outcomes import RestoreSummary
@@ -27,7 +27,7 @@ from s3_restore.run.best_effort import BestEffortRun
 from s3_restore.run.failures import failure_of, is_disk_full
 from s3_restore.run.file_restore import FileRestore
 from s3_restore.run.ledger import RightFile
-from s3_restore.run.look import Parts, look
+from s3_restore.run.look import Parts, look, remove_healed
 from s3_restore.run.object_layout import ObjectLayouts
 from s3_restore.run.progress import Phase
 from s3_restore.run.transfer import Transfer
@@ -140,9 +140,11 @@ class Restorer(BestEffortRun):
         parts.temporaries.look_afresh()
         parts.quarantine.look_afresh()
         for right in self._ledger.right_files:
-            parts.temporaries.remove_leftovers(right.path)
-            if quarantined := parts.quarantine.find(right.path):
-                parts.quarantine.remove(quarantined)
+            try:
+                parts.temporaries.remove_leftovers(right.path)
+                remove_healed(parts, right.path, right.identity)
+            except (OSError, BlockedPathError) as error:  # the last look says what that means for the file
+                logging.warning("%s: not tidied (%s)", right.spec.relative_path, error)
 
     def _look_again(self, parts: Parts) -> None:
         """Make sure that what is reported as right is still there as it was proved."""

@@ -29,7 +29,9 @@ T = TypeVar("T")
 Asking = Callable[[Callable[[], Sequence[ObjectVersion]]], Sequence[ObjectVersion]]
 
 MOST_VERSIONS = 20
-_NO_BACKUP = {"NoSuchKey", "404", "MethodNotAllowed", "405", "WrongSize"}  # codes of a newest version that is none
+NO_LAYOUT = "UnknownPartSize"  # another upload has other parts; that of the expected ETag tells its own
+# Codes of a newest version that is none.
+_NO_BACKUP = {"NoSuchKey", "404", "MethodNotAllowed", "405", "WrongSize", NO_LAYOUT}
 _DENIED = {"AccessDenied", "403"}  # without s3:ListBucket also what is said of a delete marker
 
 

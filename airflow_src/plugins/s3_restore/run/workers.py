@@ -35,6 +35,7 @@ class Workers:
         self._idle = threading.Semaphore(0)
         self._works: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
         self._lock = threading.Lock()
+        self._closed = False
 
     def group(self, stop: threading.Event | None = None) -> Group:
         """Begin a group; ``stop`` ends it from outside."""
@@ -45,29 +46,34 @@ class Workers:
 
         Raises:
             RuntimeError: if the system gives no thread at all.
+            StoppedError: after ``close``, since nobody would do it.
 
         """
-        if not self._idle.acquire(blocking=False):
-            self._begin_thread()
         future: Future[T] = Future()
-        self._works.put((future, work))
+        with self._lock:
+            if self._closed:
+                raise StoppedError
+            if not self._idle.acquire(blocking=False):
+                self._begin_thread()
+            self._works.put((future, work))
         return future
 
     def close(self) -> None:
         """End the threads that are idle; the others end with their work."""
-        self._works.put(None)
+        with self._lock:
+            self._closed = True
+            self._works.put(None)
 
     def _begin_thread(self) -> None:
-        with self._lock:
-            if self._count == self._most:
-                return
-            try:
-                threading.Thread(target=self._work, name="s3-restore", daemon=True).start()
-            except RuntimeError:  # out of threads or memory: those that are there do
-                if not self._count:
-                    raise
-                return
-            self._count += 1
+        if self._count == self._most:
+            return
+        try:
+            threading.Thread(target=self._work, name="s3-restore", daemon=True).start()
+        except RuntimeError:  # out of threads or memory: those that are there do
+            if not self._count:
+                raise
+            return
+        self._count += 1
 
     def _work(self) -> None:
         while True:
@@ -119,10 +125,21 @@ class Group:
         self._changed = threading.Condition()
 
     def go(self, work: Callable[[], T]) -> Piece[T]:
-        """Hand a piece of work to the next idle thread."""
+        """Hand a piece of work to the next idle thread.
+
+        Raises:
+            RuntimeError: if the system gives no thread at all.
+            StoppedError: when the workers are closed.
+
+        """
         with self._changed:
             self._unfinished += 1
-        return Piece(self, self._workers.submit(partial(self._run, work)))
+        try:
+            future = self._workers.submit(partial(self._run, work))
+        except BaseException:  # nobody has it, and nobody may wait for it
+            self._end_one()
+            raise
+        return Piece(self, future)
 
     def all_of(self, pieces: Iterable[Callable[[], T]]) -> list[T]:
         """Do pieces of work side by side, and return what came of them in their order; a single one right here."""
@@ -159,10 +176,13 @@ class Group:
             self.cancel(error)
             raise
         finally:
-            with self._changed:
-                self._unfinished -= 1
-                if not self._unfinished:
-                    self._changed.notify_all()
+            self._end_one()
+
+    def _end_one(self) -> None:
+        with self._changed:
+            self._unfinished -= 1
+            if not self._unfinished:
+                self._changed.notify_all()
 
     def __enter__(self) -> Self:
         return self

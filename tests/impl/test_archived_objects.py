@@ -102,6 +102,23 @@ def test_s6_an_older_version_that_is_archived_is_brought_back(kraken: Kraken):
     assert request.version_id == old.version_id
 
 
+@pytest.mark.rule("S6", "S7", fails_when="the list of versions is not asked whether an archived one is readable again")
+def test_s6_an_older_version_that_came_back_is_restored(kraken: Kraken):
+    """The list of versions says so only where it is asked, and one level below what else it says of a version."""
+    kraken.back_up({ID: DATA})
+    kraken.s3._buckets[kraken.bucket].pop(ID)
+    old = kraken.s3.put(kraken.bucket, ID, DATA, storage_class="GLACIER")
+    kraken.s3.put(kraken.bucket, ID, b"overwritten")
+    allow(kraken)
+    assert not poke(kraken).is_done
+    assert not poke(kraken).is_done
+    assert len(kraken.s3.writes) == 1, "it is coming back already"
+    kraken.s3.finish_restore(kraken.bucket, ID, old.version_id)
+    assert poke(kraken).is_done
+    kraken.download(ID)
+    assert (kraken.destination / ID).read_bytes() == DATA
+
+
 def test_without_the_permission_it_is_refused_and_names_it(archived: Kraken):
     allow(archived)
     archived.s3.deny("s3:RestoreObject")

@@ -445,6 +445,7 @@ class S3StandIn(TcpServer):
         limit = min(int(query.get("max-keys", "1000")), 1000)
         encoded = query.get("encoding-type") == "url"
         shown = (lambda text: quote(text, safe="/")) if encoded else escape
+        told = "RestoreStatus" in request.headers.get("x-amz-optional-object-attributes", "")
         keys = sorted(key for key in self._buckets[request.bucket] if key.startswith(query.get("prefix", "")))
         found = [stored for key in keys for stored in reversed(self._buckets[request.bucket][key])]
         entries = "".join(
@@ -456,13 +457,23 @@ class S3StandIn(TcpServer):
                 "</DeleteMarker>"
                 if stored.is_delete_marker
                 else f"<ETag>&quot;{stored.etag}&quot;</ETag><Size>{stored.size}</Size>"
-                f"<StorageClass>{stored.storage_class}</StorageClass></Version>"
+                f"<StorageClass>{stored.storage_class}</StorageClass>{self._restore_status(stored) if told else ''}"
+                "</Version>"
             )
             for stored in found[:limit]
         )
         encoding = "<EncodingType>url</EncodingType>" if encoded else ""
         more = str(len(found) > limit).lower()
         return _xml("ListVersionsResult", f"<IsTruncated>{more}</IsTruncated>{encoding}{entries}")
+
+    def _restore_status(self, stored: StoredObject) -> str:
+        state = self._restores.get((stored.bucket, stored.key, stored.version_id))
+        if state is None:
+            return ""
+        going_on = 'request="true"' in state
+        until = "" if going_on else "<RestoreExpiryDate>2099-01-01T00:00:00.000Z</RestoreExpiryDate>"
+        progress = f"<IsRestoreInProgress>{str(going_on).lower()}</IsRestoreInProgress>"
+        return f"<RestoreStatus>{progress}{until}</RestoreStatus>"
 
     def _get(self, request: RecordedRequest) -> _Answer:
         """GetObject and HeadObject: the same answer, `_send` leaves HEAD's body away."""

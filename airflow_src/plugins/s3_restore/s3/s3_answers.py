@@ -214,7 +214,7 @@ def listed_versions(document: ET.Element, key: str) -> Sequence[ObjectVersion]:
     encoded = document.findtext("EncodingType") == "url"
     found = []
     for element in document.iter("Version"):
-        fields = {child.tag: child.text or "" for child in element}
+        fields = {child.tag: child.text or "" for child in [*element, *element.iterfind("RestoreStatus/*")]}
         name = unquote_plus(fields.get("Key", "")) if encoded else fields.get("Key", "")
         if name != key or not fields.get("Size", "").isdecimal() or not fields.get("VersionId"):
             continue
@@ -230,7 +230,8 @@ def _listed(fields: Mapping[str, str]) -> ObjectVersion:
         if_match="" if etag.startswith("W/") else etag,
         version_id=fields["VersionId"],
         storage_class=storage_class,
-        archived=storage_class in _ARCHIVE_CLASSES and "RestoreExpiryDate" not in fields,
+        archived=storage_class in _ARCHIVE_CLASSES and not fields.get("RestoreExpiryDate"),
+        coming_back=fields.get("IsRestoreInProgress", "").strip().lower() == "true",
         last_modified=_date(fields.get("LastModified", "")),
         is_older=fields.get("IsLatest", "").strip().lower() != "true",
     )

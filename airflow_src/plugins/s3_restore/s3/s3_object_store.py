@@ -261,7 +261,8 @@ class S3ObjectStore:
         # The key itself comes before all others that begin like it. The page fits into what is read of a document.
         page = min(1000, s3_answers.MAX_DOCUMENT_BYTES // (_ENTRY_BYTES + 3 * len(key.encode())))
         query = {"versions": "", "prefix": key, "encoding-type": "url", "max-keys": str(page)}
-        answer = self._send("GET", bucket, "", query)
+        headers = {"x-amz-optional-object-attributes": "RestoreStatus"}  # else archived ones never come back
+        answer = self._send("GET", bucket, "", query, headers)
         document, _ = s3_answers.read_document(answer, "ListVersionsResult")
         if document is not None:
             return s3_answers.listed_versions(document, key)

@@ -182,6 +182,17 @@ LASTING: dict[str, Bend] = {
             and answer.headers.update({"Content-Range": re.sub(r"/\d+$", "/*", answer.headers["Content-Range"])})
         ),
     ),
+    "no bytes at HEAD, as its answer has none": of_kind(
+        "HEAD part", lambda answer: answer.headers.update({"Content-Length": "0"})
+    ),
+    "the whole as the part from first to last": of_kind(
+        "GET",
+        lambda answer: (
+            answer.status == 200
+            and answer.end
+            and answer.headers.update({"Content-Range": f"bytes 0-{answer.end - 1}/{answer.end}"})
+        ),
+    ),
     "early hints": of_kind(
         "HEAD GET", lambda answer: setattr(answer, "interim", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
     ),
@@ -517,6 +528,39 @@ def test_what_does_not_pass_fails_at_once(odd: Odd, status: int) -> None:
     assert len(odd.store.requests) < 10
 
 
+GATEWAY_PAGES = [
+    (b"404 page not found\n", "text/plain; charset=utf-8"),
+    (b"default backend - 404", "text/plain"),
+    (b"<html><head><title>404 Not Found</title></head></html>", "text/html"),
+    (b'{"message":"no Route matched with those values"}', "application/json"),
+]
+
+
+@pytest.mark.rule("S5", fails_when="a 404 of a gateway is taken for S3's word that there is no such object")
+@pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize(("body", "content_type"), GATEWAY_PAGES)
+def test_a_gateway_without_its_store_is_waited_for(odd: Odd, body: bytes, content_type: str, data: bytes) -> None:
+    """While a store restarts, the gateway before it knows no such address: no answer of S3, which speaks XML."""
+    odd.put("a", data)
+    until = time.monotonic() + 1
+
+    def bend(_request: OddRequest, answer: OddAnswer) -> None:
+        if time.monotonic() < until:
+            answer.become(404, body, Content_Type=content_type)
+
+    odd.store.bend = bend
+    odd.assert_right(odd.restore(patience_s=20))
+
+
+def test_a_gateway_that_stays_without_its_store_is_told_from_a_missing_object(odd: Odd) -> None:
+    odd.put("a", SMALL, "H1")
+    odd.store.bend = of_kind("HEAD GET", refuse(404, b"<html><title>404 Not Found</title></html>"))
+    run = odd.restore(patience_s=0.3)
+    assert run["a"] == (
+        "FAILURE - A firewall or proxy between worker and S3 refuses the request with a web page (404 Not Found) (404)"
+    )
+
+
 # --- what is asked, and what it costs ---------------------------------------------------------------------------------
 
 
@@ -700,6 +744,17 @@ def test_parts_of_another_upload_do_not_make_a_right_file_wrong(odd: Odd, form: 
     assert run["a"].startswith("FAILURE - ")
     assert (odd.destination / "a").read_bytes() == PARTS
     assert [path.name for path in odd.destination.iterdir()] == ["a"]
+
+
+@pytest.mark.rule("S4", fails_when="an optional request that cannot be made at all fails the file")
+def test_a_right_file_needs_no_word_of_a_store_that_cannot_be_asked(odd: Odd) -> None:
+    """Its part size is a usual one; that S3 is asked for it first is a help, and no need."""
+    odd.put("a", PARTS, "H3", part_mib=5)
+    (odd.destination / "a").write_bytes(PARTS)
+    client = engine_client(odd.store.url, RestoreSettings())
+    client._request_signer._credentials = None
+    run = Run.of(Restorer(S3ObjectStore(client), odd.destination).run(odd.specs()), odd.destination)
+    assert run["a"] == "OK - Skipped (already exists)"
 
 
 @pytest.mark.rule("H8")

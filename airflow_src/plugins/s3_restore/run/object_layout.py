@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 
 from s3_restore.model import reasons
@@ -66,7 +67,11 @@ class ObjectLayouts:
         if not etag:
             return None
         asking = partial(self._store.part_size, spec.bucket, spec.key, version, size, etag)
-        return self._transfer.ask_in_passing(asking, None)
+        try:
+            return self._transfer.ask_in_passing(asking, None)
+        except PermanentStoreError as error:  # what only S3 can decide is asked of it again, and fails with this
+            logging.info("%s; the usual part sizes are tried", error)
+            return None
 
     def _layout(self, spec: FileSpec, expected: ExpectedHash, size: int, version: ObjectVersion | None) -> PartLayout:
         """Cut the file as its hash wants it: by parts where it can be, else as a whole."""

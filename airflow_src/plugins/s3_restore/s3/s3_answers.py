@@ -128,7 +128,7 @@ def check_range(answer: Answer, start: int, length: int | None, version: ObjectV
     announced = content_length(answer)
     size = version.size if version else size
     if length is None:
-        if found:
+        if found and (int(found[1]) != 0 or found[3] not in (str(int(found[2]) + 1), "*")):
             raise TransientStoreError(store_reasons.PART_NOT_WHOLE.of(found[0]), "Range")
         if announced is None and size is None:
             raise TransientStoreError(store_reasons.NO_LENGTH.of(), "NoContentLength")

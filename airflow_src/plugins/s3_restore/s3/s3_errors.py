@@ -158,6 +158,8 @@ def refusal(answer: Answer, where: str) -> ObjectStoreError:
         return TransientStoreError(store_reasons.OVERLOADED.of(code), code)
     if status < HTTPStatus.MULTIPLE_CHOICES:
         return TransientStoreError(store_reasons.NO_SENSE.of(status), code)
+    if status == HTTPStatus.NOT_FOUND and not details and _is_of_gateway(answer, text):
+        return TransientStoreError(store_reasons.WEB_PAGE.of(_title(text), status), _NOT_S3)
     if status < HTTPStatus.BAD_REQUEST and code not in _PERMANENT:
         return _redirect(answer, code, where)
     if _is_web_page(answer, text) and status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
@@ -228,6 +230,15 @@ def _is_web_page(answer: Answer, text: str) -> bool:
         return False  # some stores refuse with nothing, of whatever type
     kind = answer.headers.get("content-type", "").lower()
     return "html" in kind or text.lstrip().lower().startswith(("<!doctype html", "<html"))
+
+
+def _is_of_gateway(answer: Answer, text: str) -> bool:
+    """Whether something in between says that it knows no such address, as it does while the store behind it restarts.
+
+    S3 says what is wrong in XML, or nothing at all.
+    """
+    kind = answer.headers.get("content-type", "").lower()
+    return bool(text.strip()) and (_is_web_page(answer, text) or kind.startswith(("text/plain", "application/json")))
 
 
 def _title(text: str) -> str:

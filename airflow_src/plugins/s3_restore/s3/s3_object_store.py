@@ -109,7 +109,10 @@ class S3ObjectStore:
         return version
 
     def _head(self, bucket: str, key: str, size: int | None) -> ObjectVersion | None:
-        """Ask by HEAD; None where its answer does not tell the size."""
+        """Ask by HEAD; None where its answer does not tell the size.
+
+        One of 0 bytes may be that of the answer itself, which has none: what is expected to have bytes is asked again.
+        """
         answer = self._send("HEAD", bucket, key)
         answer.body.close()
         if answer.status != HTTPStatus.OK:
@@ -117,7 +120,7 @@ class S3ObjectStore:
         s3_answers.check_is_object(answer, size)
         told = s3_answers.content_length(answer)
         told = size if told is None else told
-        return None if told is None else s3_answers.version_of(answer, told)
+        return None if told is None or (told == 0 and size) else s3_answers.version_of(answer, told)
 
     def _head_by_get(self, bucket: str, key: str, size: int | None) -> ObjectVersion:
         answer = self._send("GET", bucket, key, headers={"Range": "bytes=0-0"})

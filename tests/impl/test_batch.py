@@ -142,6 +142,16 @@ def test_the_parameter_of_the_other_dag_is_refused_and_the_dag_named(kraken: Kra
     )
 
 
+@pytest.mark.rule("U3", fails_when="a raw file is restored by who asked for a dry run of it")
+def test_a_dry_run_of_the_single_dag_is_refused_and_restores_nothing(kraken: Kraken):
+    kraken.back_up({"a.raw": b"bytes"}, "a.raw")
+    said = "Parameter 'dry_run' is for the DAG s3_batch_downloader: trigger that one; s3_downloader takes 'raw_file_id'"
+    assert kraken.refuse("a.raw", dry_run=True) == said
+    assert kraken.fail_to_download("a.raw", dry_run=True) == said
+    assert not kraken.destination.exists()
+    assert kraken.validate("a.raw", dry_run=False)["files_to_download"] == 1
+
+
 def test_nothing_unknown_project_wrong_type_and_too_many_are_refused(kraken: Kraken, ti):
     assert refuse_to_list(ti) == "Nothing to restore: give 'raw_file_ids' or 'project_id'"
     assert refuse_to_list(ti, raw_file_ids=" ,\n") == "Nothing to restore: give 'raw_file_ids' or 'project_id'"

@@ -91,11 +91,13 @@ def refuse_misdirected(params: Mapping[str, Any], dag_id: str) -> None:
         AirflowFailException: if it is there.
 
     """
-    own, other, of_dag = DagParams.RAW_FILE_ID, DagParams.RAW_FILE_IDS, Dags.S3_BATCH_DOWNLOADER
+    own, of_dag = DagParams.RAW_FILE_ID, Dags.S3_BATCH_DOWNLOADER
+    others = [DagParams.RAW_FILE_IDS, DagParams.DRY_RUN]  # what was only to be looked at must never be restored
     if dag_id == Dags.S3_BATCH_DOWNLOADER:
-        own, other, of_dag = other, own, Dags.S3_DOWNLOADER
-    if params.get(other):
-        raise refusal(refusals.OTHER_DAG.of(repr(other), of_dag, dag_id, repr(own)))
+        own, of_dag, others = DagParams.RAW_FILE_IDS, Dags.S3_DOWNLOADER, [DagParams.RAW_FILE_ID]
+    for other in others:
+        if params.get(other):
+            raise refusal(refusals.OTHER_DAG.of(repr(other), of_dag, dag_id, repr(own)))
 
 
 def find_known(raw_file_ids: Iterable[str]) -> set[str]:

@@ -93,3 +93,9 @@ def test_k6_a_raw_file_without_backup_says_what_its_backup_status_means(kraken: 
     kraken.store(ID, s3_upload_path=None, backup_status=status)
     said = f"No S3 backup for {ID!r}: s3_upload_path is empty, backup_status is {status!r}: {meaning}"
     assert kraken.refuse(ID) == said
+
+
+@pytest.mark.parametrize("status", [["upload_failed"], {"a": 1}])
+def test_a_backup_status_that_is_no_text_is_one_clear_line(kraken: Kraken, status):
+    kraken.store(ID, s3_upload_path=None, backup_status=status)
+    assert kraken.refuse(ID).endswith(f"backup_status is {status!r}: it was not uploaded")

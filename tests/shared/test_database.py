@@ -3,8 +3,10 @@
 import socket
 from collections.abc import Iterator
 
+import bson
 import pymongo.errors
 import pytest
+from bson.datetime_ms import DatetimeMS
 
 from demo.mongo_server import DATABASE
 from shared.db import engine
@@ -116,6 +118,24 @@ def test_a4_nobody_listens(kraken: Kraken, monkeypatch):
 def test_a4_a_server_that_never_answers(kraken: Kraken, monkeypatch, silent_server):
     monkeypatch.setenv("MONGO_PORT", str(silent_server.port))
     assert unavailable().startswith("MongoDB cannot be reached: check MONGO_HOST and MONGO_PORT")
+
+
+@pytest.mark.rule("A4", fails_when="only errors of the connection are caught, and not those of reading a document")
+def test_a4_a_document_that_cannot_be_read(kraken: Kraken, monkeypatch):
+    """Other drivers write dates and texts that Python has not: the year 30000, bytes that are no UTF-8."""
+    broken = bson.encode({"uploaded_at": DatetimeMS(2**55)})
+    monkeypatch.setattr("shared.db.interface.RawFile", _Unreadable(broken))
+    assert unavailable() == "MongoDB cannot be asked (InvalidBSON)"
+
+
+class _Unreadable:
+    """Stands for the documents; the server of the tests refuses to keep such a one."""
+
+    def __init__(self, document: bytes) -> None:
+        self._document = document
+
+    def objects(self, **_: object) -> object:
+        return bson.decode(self._document)
 
 
 @pytest.mark.rule("A4")

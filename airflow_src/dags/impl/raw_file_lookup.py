@@ -80,7 +80,7 @@ def why_no_backup(raw_file: RawFile) -> Failure:
     status = raw_file.backup_status
     if not status or status == UPLOAD_DONE:
         return refusals.NO_BACKUP.of(repr(raw_file.id))
-    meaning = _NO_BACKUP.get(status, "it was not uploaded")
+    meaning = _NO_BACKUP.get(str(status), "it was not uploaded")
     return refusals.NO_BACKUP_YET.of(repr(raw_file.id), repr(status), meaning)
 
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import mongoengine
+from bson.errors import BSONError
 from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 
 from s3_restore.model.exceptions import RestoreError, UnusableValueError
@@ -84,7 +85,7 @@ def _answering() -> Iterator[None]:
         raise DatabaseUnavailableError(reason.of(error.code)) from None
     except ConnectionFailure as error:
         raise DatabaseUnavailableError(reasons.MONGODB_UNREACHABLE.of(type(error).__name__)) from None
-    except (PyMongoError, mongoengine.errors.MongoEngineException, mongoengine.ConnectionFailure) as error:
+    except (PyMongoError, BSONError, mongoengine.errors.MongoEngineException, mongoengine.ConnectionFailure) as error:
         raise DatabaseUnavailableError(reasons.MONGODB_CANNOT_BE_ASKED.of(type(error).__name__)) from None
     except UnusableValueError as error:
         raise DatabaseUnavailableError(error.failure) from None

@@ -1,15 +1,18 @@
 """Credentials and signatures of the Airflow connection: roles, short-lived tokens, none; and what is never shown."""
 
+import json
 import random
 import re
 import string
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from common import secrets_in_logs
 from impl import s3_utils
+from s3_restore.model.exceptions import StoreUnreachableError
 from tests.support.kraken import Kraken
 from tests.support.raw_files import MIB, raw_bytes
 from tests.support.s3_errors import S3Error
@@ -135,6 +138,70 @@ def test_no_part_of_a_password_in_endpoint_url_is_shown(
     heard = said + "".join(record.getMessage() for record in caplog.records if not record.name.startswith("airflow"))
     assert not any(piece in heard for piece in pieces)
     assert password in masked
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "a configuration file"])
+@pytest.mark.parametrize("url", ["https://user:PIECE/rest@127.0.0.1:1", "user:x@PIECE/y@127.0.0.1", "user:PIECE@host"])
+def test_no_part_of_a_password_in_an_endpoint_of_boto3s_own_is_shown(
+    kraken: Kraken, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, url: str
+):
+    """boto3 takes an endpoint from the environment, too, where the connection has none."""
+    kraken.back_up({"20250115_sample.raw": b"x"})
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps({"conn_type": "aws", "login": "a", "password": "b"}))
+    if name == "a configuration file":
+        (tmp_path / "config").write_text(f"[default]\nendpoint_url = {url}\n")
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    else:
+        monkeypatch.setenv(name, url)
+    said = kraken.fail_to_download("20250115_sample.raw")
+    assert said.startswith("Airflow connection 'aws_default' cannot be used: ")
+    assert "PIECE" not in said + kraken.report
+
+
+@pytest.mark.parametrize("password", ["PIECE/rest", "PIECE#rest", "PIECE"])
+def test_no_part_of_a_proxys_password_is_shown_where_the_token_service_is_asked_through_it(
+    kraken: Kraken,
+    service: TokenService,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    password: str,
+):
+    kraken.settings["s3_download"]["patience_s"] = 0.3
+    kraken.write_yaml()
+    kraken.back_up({"20250115_sample.raw": b"x"})
+    assume_role(kraken, service)
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, f"http://user:{password}@127.0.0.1:1")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "localhost")
+    with pytest.raises(StoreUnreachableError, match="the AWS token service gives no credentials now") as caught:
+        kraken.download("20250115_sample.raw")
+    assert caught.value.__suppress_context__
+    assert "PIECE" not in caplog.text + str(caught.value) + kraken.report
+
+
+@pytest.mark.parametrize("how", ["the connection", "the environment", "a program that is not there"])
+def test_a_token_that_is_not_there_is_one_clear_line(
+    kraken: Kraken, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str
+):
+    kraken.back_up({"20250115_sample.raw": b"x"})
+    extra: dict[str, object] = {"endpoint_url": kraken.s3.url}
+    if how == "the connection":
+        extra |= {
+            "role_arn": ROLE,
+            "assume_role_method": "assume_role_with_web_identity",
+            "assume_role_with_web_identity_federation": "file",
+            "assume_role_with_web_identity_token_file": "/no/such/token",
+        }
+    elif how == "the environment":
+        monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", "/no/such/token")
+        monkeypatch.setenv("AWS_ROLE_ARN", ROLE)
+    else:
+        (tmp_path / "config").write_text("[default]\ncredential_process = /no/such/program\n")
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps({"conn_type": "aws", "extra": extra}))
+    said = kraken.refuse("20250115_sample.raw")
+    assert said.startswith("Airflow connection 'aws_default' cannot be used: [Errno 2] No such file or directory: ")
 
 
 def test_requests_to_s3_are_told_from_those_to_the_token_service(kraken: Kraken, service: TokenService):

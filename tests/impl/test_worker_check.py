@@ -97,6 +97,16 @@ def test_each_red_line_says_what_to_do(  # noqa: PLR0917 (three fixtures, three 
     assert SECRET_KEY not in str(found)
 
 
+def test_a_password_in_the_address_of_mongodb_is_not_shown(ready: Kraken, monkeypatch, capsys):
+    user, password = os.environ["MONGO_USER"], os.environ["MONGO_PASSWORD"]
+    address = f"mongodb://{user}:{password}@{os.environ['MONGO_HOST']}:{os.environ['MONGO_PORT']}/krakendb"
+    monkeypatch.setenv("MONGO_HOST", address)
+    monkeypatch.delenv("MONGO_USER")
+    _, found = lines(capsys)
+    assert found["MongoDB"].startswith("ok ")
+    assert password not in str(found)
+
+
 def test_output_that_may_not_be_written(ready: Kraken, capsys, unprivileged):
     ready.output.chmod(0o500)
     code, said = unprivileged(lambda: lines(capsys))

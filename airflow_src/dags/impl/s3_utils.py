@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -19,7 +20,8 @@ from common.secrets_in_logs import (
     without_secrets,
 )
 from impl import refusals
-from s3_restore.model.exceptions import ObjectStoreError, UnusableValueError
+from s3_restore.model import store_reasons
+from s3_restore.model.exceptions import ObjectStoreError, StoreUnreachableError, UnusableValueError
 from s3_restore.model.settings import RestoreSettings
 from s3_restore.run.object_download import download_object
 from s3_restore.s3.s3_errors import as_client_error, is_passing
@@ -30,8 +32,10 @@ T = TypeVar("T")
 _MIB = 1024**2
 # What a wrong connection raises in Airflow's provider and in boto3.
 _ERRORS_OF_CONNECTIONS = (
-    BotoCoreError, ClientError, ValueError, TypeError, AttributeError, LookupError, RuntimeError,
+    BotoCoreError, ClientError, ValueError, TypeError, AttributeError, LookupError, RuntimeError, ImportError,
+    FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError,  # of a token's file
 )  # fmt: skip
+_ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_STS")  # of the environment; boto3 reads them
 _TOKEN_SERVICE_S = 30.0  # for which a token service that does not answer is asked again
 _TOKEN_SERVICE_WAIT_S = 2.0
 
@@ -48,7 +52,7 @@ def get_s3_client(region: str, aws_conn_id: str = "aws_default", *, settings: Re
 
     Raises:
         ValueError: if the connection cannot be used; one line that names it.
-        BotoCoreError: if AWS cannot be asked for credentials now (an assumed role).
+        StoreUnreachableError: if AWS cannot be asked for credentials now (an assumed role).
 
     """
     # Here and not above: the provider takes a second to import, and the DAG file is parsed every few.
@@ -63,6 +67,7 @@ def get_s3_client(region: str, aws_conn_id: str = "aws_default", *, settings: Re
             extra = hook.get_connection(aws_conn_id).extra_dejson
             mask_credentials_of_proxies(extra.get("config_kwargs"))
             _refuse_user_in_endpoint(extra)
+        _refuse_user_in_endpoint(*({"endpoint_url": os.environ.get(name)} for name in _ENDPOINTS))
         of_connection = hook.conn_config.botocore_config
         config = client_config(settings.max_concurrency, settings.stall_timeout_s, of_connection)
 
@@ -74,8 +79,10 @@ def get_s3_client(region: str, aws_conn_id: str = "aws_default", *, settings: Re
         client = _retrying_token_service(make, min(_TOKEN_SERVICE_S, settings.patience_s))
         _check_endpoint(client.meta.endpoint_url)
     except (AirflowException, *_ERRORS_OF_CONNECTIONS) as error:
-        if is_passing(error):  # an ordinary exception: Airflow tries again
-            raise
+        if is_passing(error):
+            # An ordinary exception: Airflow tries again. Without the text, which may show pieces of a proxy's password.
+            kind = type(error).__name__
+            raise StoreUnreachableError(store_reasons.TOKEN_SERVICE_AWAY.of(kind), kind) from None
         text = " ".join(without_secrets(str(error)).split())
         failure = refusals.BAD_CONNECTION.of(repr(aws_conn_id), text, type(error).__name__)
         raise UnusableValueError(failure) from None
@@ -95,16 +102,16 @@ def _retrying_token_service(make: Callable[[], T], patience_s: float) -> T:
             time.sleep(min(_TOKEN_SERVICE_WAIT_S, patience_s / 10))
 
 
-def _refuse_user_in_endpoint(extra: Any) -> None:
+def _refuse_user_in_endpoint(*extras: Any) -> None:
     """Refuse a user and a password in ``endpoint_url``: S3 would not get them, and errors of libraries show them.
 
     Raises:
         ValueError: that shows neither.
 
     """
-    services = extra.get("service_config") if isinstance(extra, dict) else None
-    of_s3 = services.get("s3") if isinstance(services, dict) else None
-    for settings in (extra, of_s3):
+    services = [extra.get("service_config") for extra in extras if isinstance(extra, dict)]
+    of_s3 = [each.get("s3") for each in services if isinstance(each, dict)]
+    for settings in (*extras, *of_s3):
         url = settings.get("endpoint_url") if isinstance(settings, dict) else None
         if isinstance(url, str) and user_of_url(url):
             raise ValueError("endpoint_url has a user or password in it: they belong into login and password")
@@ -117,6 +124,7 @@ def _check_endpoint(url: str) -> None:
         ValueError: if it is no address of a web server.
 
     """
+    _refuse_user_in_endpoint({"endpoint_url": url})  # it may be from a configuration file, too
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:  # a wrong port raises by itself
         raise ValueError(f"Invalid endpoint: {url}: expected https://host or http://host:port")
@@ -165,7 +173,10 @@ def download_file_from_s3(  # noqa: PLR0913, PLR0917 (the signature that the hos
     """
     settings = RestoreSettings()
     chunk_bytes = get_transfer_config(chunk_size_mb).multipart_chunksize
-    store = S3ObjectStore(get_s3_client(region, aws_conn_id, settings=settings))
+    try:
+        store = S3ObjectStore(get_s3_client(region, aws_conn_id, settings=settings))
+    except ObjectStoreError as error:
+        raise as_client_error(error, "AssumeRole") from None
     local_path.parent.mkdir(parents=True, exist_ok=True)
     logging.info("Downloading s3://%s/%s to %s", bucket_name, s3_key, local_path)
     begun = time.monotonic()

@@ -95,11 +95,13 @@ def check_settings() -> str:
 
 def check_mongodb() -> str:
     """MongoDB answers, lets this user read, and has raw files."""
+    from common.secrets_in_logs import without_secrets
     from impl.host import find_raw_file_ids
 
     found = find_raw_file_ids({}, 1)
     user = os.environ.get("MONGO_USER")
-    where = f"{os.environ.get('MONGO_HOST') or 'localhost'}:{os.environ.get('MONGO_PORT') or '27017'}"
+    host = without_secrets(os.environ.get("MONGO_HOST") or "localhost")  # it may be a URL with a password in it
+    where = f"{host}:{os.environ.get('MONGO_PORT') or '27017'}"
     answer = f"{where} answers, {f'as {user}' if user else 'without a user'}"
     if not found:
         raise RedError(f"{answer}, but krakendb has no raw file: check MONGO_HOST; is it the right database?")

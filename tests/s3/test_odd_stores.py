@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.credentials import RefreshableCredentials
 
 import s3_restore
 from s3_restore.model import reasons
@@ -559,6 +560,20 @@ def test_a_gateway_that_stays_without_its_store_is_told_from_a_missing_object(od
     assert run["a"] == (
         "FAILURE - A firewall or proxy between worker and S3 refuses the request with a web page (404 Not Found) (404)"
     )
+
+
+def test_new_credentials_that_have_expired_already_are_one_clear_line(odd: Odd) -> None:
+    """By a clock that is hours ahead; botocore says so in an error of Python's own."""
+    odd.put("a", SMALL, "H1")
+    odd.put("b", PARTS)
+    expired = {"access_key": "a", "secret_key": "b", "token": "c", "expiry_time": "2020-01-01T00:00:00Z"}
+    client = engine_client(odd.store.url, RestoreSettings())
+    client._request_signer._credentials = RefreshableCredentials.create_from_metadata(expired, lambda: expired, "x")
+    run = Run.of(Restorer(S3ObjectStore(client), odd.destination).run(odd.specs()), odd.destination)
+    for path in "ab":
+        assert run[path].startswith("FAILURE - S3 cannot be asked: the AWS token service "), run[path]
+        assert run[path].endswith("the refreshed credentials are still expired. (RuntimeError)")
+    assert odd.store.requests == []
 
 
 # --- what is asked, and what it costs ---------------------------------------------------------------------------------

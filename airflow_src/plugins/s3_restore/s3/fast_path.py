@@ -31,7 +31,8 @@ from s3_restore.model.exceptions import CredentialsError
 _REDIRECTS = {HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.FOUND, HTTPStatus.TEMPORARY_REDIRECT}
 _MOVED = {301, 302, 303, 307, 308}  # whatever leads to another address
 _OPERATIONS = {"GET": "GetObject", "HEAD": "HeadObject"}
-_OF_TOKEN_SERVICE = (ClientError, ConnectionError, HTTPClientError)  # where they come from signing
+# Where they come from signing; RuntimeError: what was renewed has expired, by this machine's clock.
+_OF_TOKEN_SERVICE = (ClientError, ConnectionError, HTTPClientError, RuntimeError)
 _CONTEXT = ("auth_type", "signing", "client_config")  # of a request: what decides how it is signed
 _ARGUMENTS = {"range": "Range", "if-match": "IfMatch", "versionId": "VersionId", "partNumber": "PartNumber"}
 

@@ -11,7 +11,6 @@ What a store does not know or refuses of the optional requests is remembered for
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,14 +30,12 @@ from s3_restore.s3.byte_stream import S3ByteStream
 from s3_restore.s3.fast_path import Answer, Body, FastPath
 from s3_restore.s3.optional_requests import OptionalRequest, UnknownForm
 from s3_restore.s3.s3_errors import errors_of_requests, refusal
+from s3_restore.s3.version_list import VersionList
 
 _CONNECT_TIMEOUT_S = 10
 _PARTS_A_PAGE = 1000
-_NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _PASSING_FAILURES = 2
-_FAILURES_OF_LISTING = 8  # it takes longer than a gateway that restarts, and files depend on it
 _MAX_PARTS = 10_000
-_ENTRY_BYTES = 1000  # of one version in a list, beside its key
 _SUCCESS = (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT)
 # Refusals that are about the user or the object: without naming the version they would be the same.
 _NOT_ABOUT_VERSIONS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "NoSuchBucket",
@@ -80,8 +77,7 @@ class S3ObjectStore:
         self._heads = UnknownForm()
         self._part_numbers = OptionalRequest(_PASSING_FAILURES)
         self._attributes = OptionalRequest(_PASSING_FAILURES)
-        self._listing = OptionalRequest(_FAILURES_OF_LISTING)
-        self._may_not_list: PermanentStoreError | None = None
+        self._version_list = VersionList(self._send)
 
     # --- what is needed --------------------------------------------------------------------------------------------
 
@@ -253,30 +249,7 @@ class S3ObjectStore:
 
     def versions(self, bucket: str, key: str) -> Sequence[ObjectVersion]:
         """All versions of an object, newest first (one page of ListObjectVersions)."""
-        with self._listing.asked(partial(self._is_well, bucket, key)) as is_worth_it:
-            if is_worth_it:
-                return self._list_versions(bucket, key)
-        if self._may_not_list:
-            raise self._may_not_list
-        return ()
-
-    def _list_versions(self, bucket: str, key: str) -> Sequence[ObjectVersion]:
-        # The key itself comes before all others that begin like it. The page fits into what is read of a document.
-        page = min(1000, s3_answers.MAX_DOCUMENT_BYTES // (_ENTRY_BYTES + 3 * len(key.encode())))
-        query = {"versions": "", "prefix": key, "encoding-type": "url", "max-keys": str(page)}
-        headers = {"x-amz-optional-object-attributes": "RestoreStatus"}  # else archived ones never come back
-        answer = self._send("GET", bucket, "", query, headers)
-        document, _ = s3_answers.read_document(answer, "ListVersionsResult")
-        if document is not None:
-            return s3_answers.listed_versions(document, key)
-        if answer.status == HTTPStatus.OK and _NOT_IN_XML.search(key):  # which says nothing of other keys
-            raise PermanentStoreError(store_reasons.LIST_UNREADABLE.of(), "NoList")
-        self._listing.is_told = False
-        if answer.status == HTTPStatus.FORBIDDEN:
-            self._may_not_list = PermanentStoreError(store_reasons.MAY_NOT_LIST_VERSIONS.of(), "AccessDenied")
-            raise self._may_not_list
-        logging.info("S3 does not list versions (%d): not asked again in this run", answer.status)
-        return ()
+        return self._version_list.versions(bucket, key, partial(self._is_well, bucket, key))
 
     def _is_well(self, bucket: str, key: str) -> bool:
         """Whether the store answers what every store knows."""

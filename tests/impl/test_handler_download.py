@@ -185,7 +185,8 @@ def test_a7_summary_is_the_xcom_of_a_failed_run_too(kraken: Kraken):
     kraken.s3.delete(kraken.bucket, "s.d/b")
     kraken.fail_to_download("s.d")
     pushed = kraken.ti.pushed["return_value"]
-    assert set(kraken.ti.pushed) == {"return_value", "progress", "files", "report"}
+    early = {"_link_RestoresPageLink"}  # with the first progress, where there is time for it, and a page
+    assert set(kraken.ti.pushed) - early == {"return_value", "progress", "files", "report"}
     assert (pushed["status"], pushed["total_files"], pushed["failed"]) == ("PARTIAL FAILURE", 2, 1)
     assert pushed["report_path"] == str(kraken.reports[-1])
 

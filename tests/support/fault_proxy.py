@@ -206,9 +206,13 @@ class FaultProxy(TcpServer):
                     if at <= position < at + len(piece):
                         piece[position - at] ^= mask
                 self._keep_pace(len(piece), pace)
-                client.sock.sendall(piece)
+                exchange.bytes_sent = at + len(piece)  # before: who has read the last byte may ask at once
+                try:
+                    client.sock.sendall(piece)
+                except OSError:
+                    exchange.bytes_sent = at
+                    raise
                 at += len(piece)
-                exchange.bytes_sent = at
         return True
 
     def _stop_at(self, client: Connection, at: int, plan: Plan) -> bool:

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from tests.support.fault_proxy import FaultProxy
-from tests.support.fault_rules import Reset, Rule, Status
+from tests.support.fault_rules import GatewayPage, Reset, Rule, Status
 from tests.support.kraken import Kraken
 from tests.support.raw_files import raw_bytes
 
@@ -88,6 +88,18 @@ def test_s6_passing_errors_are_waited_out(archived: Kraken, method: str, times: 
     archived.s3.finish_restore(archived.bucket, ID)
     archived.connect_s3(archived.s3.url)
     assert poke(archived).is_done
+
+
+@pytest.mark.rule("S6", fails_when="a gateway without its store is taken for S3's refusal to bring an object back")
+def test_s6_a_gateway_that_knows_no_such_address_is_waited_out(archived: Kraken):
+    allow(archived)
+    with FaultProxy(archived.s3.url) as proxy:
+        archived.connect_s3(proxy.url)
+        proxy.add(Rule(GatewayPage(404), method="POST", times=1))
+        assert not poke(archived).is_done
+        assert archived.s3.writes == []
+        assert not poke(archived).is_done
+    assert [(request.operation, request.status) for request in archived.s3.writes] == [("RestoreObject", 202)]
 
 
 @pytest.mark.rule("S6")

@@ -42,6 +42,10 @@ PASSING_STATUSES = (
     408, 425, 429, 499, 500, 502, 503, 504, 507, 508, 509, 510, *range(520, 531), 540, 561, *range(597, 600), 999,
 )  # fmt: skip
 LOGIN_PAGE = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>" + b"x" * 3000 + b"</body></html>"
+ENDLESS_PARTS = b"".join((
+    b"<GetObjectAttributesResponse><ObjectParts><Part><Size>", b"9" * 5000,
+    b"</Size><ChecksumCRC32>AAAAAA==</ChecksumCRC32></Part></ObjectParts></GetObjectAttributesResponse>",
+))  # fmt: skip
 ERROR_DOCUMENT = b"<?xml version='1.0'?><Error><Code>InternalError</Code><Message>m</Message></Error>"
 
 
@@ -145,6 +149,23 @@ def parts_told(count: str, length: str | None = None) -> Callable[[OddAnswer], o
     return change
 
 
+def content_range_as(form: str) -> Callable[[OddAnswer], object]:
+    def change(answer: OddAnswer) -> None:
+        told = answer.headers.pop("Content-Range", "").removeprefix("bytes ")
+        if told and form:
+            answer.headers["Content-Range"] = form.format(told)
+
+    return change
+
+
+def if_match_refused(status: int) -> Bend:
+    def bend(request: OddRequest, answer: OddAnswer) -> None:
+        if "if-match" in request.headers:
+            answer.become(status, b"<Error><Code>Fault</Code></Error>", Content_Type="application/xml")
+
+    return bend
+
+
 def attributes_are(answer_with: Callable[[OddRequest, OddAnswer], object]) -> Bend:
     def bend(request: OddRequest, answer: OddAnswer) -> str | None:
         if request.kind != "attributes":
@@ -183,6 +204,18 @@ LASTING: dict[str, Bend] = {
             and answer.headers.update({"Content-Range": re.sub(r"/\d+$", "/*", answer.headers["Content-Range"])})
         ),
     ),
+    **{
+        f"Content-Range as {form!r}": of_kind("GET", content_range_as(form))
+        for form in ("", "Bytes {}", "bytes={}", "bytes  {}", "{}")
+    },
+    "success of a proxy that may have changed something": of_kind("GET", lambda answer: setattr(answer, "status", 203)),
+    **{f"If-Match refused by {status}": if_match_refused(status) for status in (400, 412, 501)},
+    "numbers without an end": lambda request, answer: (
+        answer.headers.update({"x-amz-mp-parts-count": "9" * 5000, "Content-Length": "9" * 5000})
+        if request.kind == "part"
+        else None
+    ),
+    "parts without an end": attributes_are(lambda _request, answer: answer.become(200, ENDLESS_PARTS)),
     "no bytes at HEAD, as its answer has none": of_kind(
         "HEAD part", lambda answer: answer.headers.update({"Content-Length": "0"})
     ),
@@ -307,12 +340,20 @@ def test_statuses_that_may_pass(odd: Odd, status: int, kind: str) -> None:
     assert seen
 
 
+@pytest.mark.rule("S4", fails_when="a proxy's words of 200, in JSON or plain text, are taken for the object")
 @pytest.mark.parametrize("kind", ["HEAD", "GET"])
 @pytest.mark.parametrize("path", ["small", "parts", "large", "empty"])
 @pytest.mark.parametrize(
     ("body", "content_type"),
-    [(LOGIN_PAGE, "text/html"), (ERROR_DOCUMENT, "application/xml"), (ERROR_DOCUMENT, "text/xml"), (b"", "text/html")],
-    ids=["page", "error", "error as text", "nothing"],
+    [
+        (LOGIN_PAGE, "text/html"),
+        (ERROR_DOCUMENT, "application/xml"),
+        (ERROR_DOCUMENT, "text/xml"),
+        (b"", "text/html"),
+        (b'{"status":"maintenance"}', "application/json"),
+        (b"upstream is warming up", "text/plain; charset=utf-8"),
+    ],
+    ids=["page", "error", "error as text", "nothing", "json", "plain"],
 )
 def test_a_document_in_the_objects_stead_is_passing(
     odd: Odd, kind: str, path: str, body: bytes, content_type: str

@@ -149,6 +149,27 @@ class Status(Action):
 
 
 @dataclass(frozen=True)
+class GatewayPage(Action):
+    """A web page of something before the server, instead of its answer."""
+
+    status: int
+
+    def on_request(self, request: Request) -> Edit:
+        body = b"" if request.method == "HEAD" else b"<html><title>No such address</title></html>"
+        fields = [("Content-Type", "text/html"), ("Content-Length", str(len(body)))]
+        answer = Head(f"HTTP/1.1 {self.status} Fault", fields).encode() + body
+
+        def edit(plan: Plan) -> None:
+            plan.answer, plan.answer_status = answer, self.status
+
+        return edit
+
+    @property
+    def answers(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
 class Garbage(Action):
     """Bytes that are no HTTP, then the end."""
 

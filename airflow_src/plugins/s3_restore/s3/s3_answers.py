@@ -22,10 +22,17 @@ from s3_restore.s3.s3_errors import errors_of_bodies, refusal
 
 MAX_DOCUMENT_BYTES = 1024**2
 MAX_DOCUMENT_SECONDS = 30
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"(?i)(?:bytes)?[\s=:]*(\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
+_MOST_DIGITS = 19  # more are no number of bytes
 _ARCHIVE_CLASSES = ("GLACIER", "DEEP_ARCHIVE")
 _S3_ETAG = re.compile(r"[0-9a-f]{32}(-\d{1,5})?")
 _DOCUMENT_TYPE = re.compile(r"(?i)[/+](xml|html)")
+_WORDS_TYPE = re.compile(r"(?i)[/+]json|text/plain")  # of documents, and of raw files' own
+
+
+def number(text: str) -> int | None:
+    """A number of bytes or parts; None for what is none, or has digits without an end."""
+    return int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else None
 
 
 def content_length(answer: Answer) -> int | None:
@@ -40,9 +47,10 @@ def content_length(answer: Answer) -> int | None:
         return None
     # The same header twice comes joined; what says two different things says nothing.
     values = {value.strip() for value in header.split(",")}
-    if len(values) != 1 or not (text := values.pop()).isdecimal():
+    told = number(values.pop()) if len(values) == 1 else None
+    if told is None:
         raise TransientStoreError(store_reasons.NO_SENSE.of("Content-Length"), "ContentLength")
-    return int(text)
+    return told
 
 
 def version_of(answer: Answer, size: int) -> ObjectVersion:
@@ -81,7 +89,7 @@ def whole_size(answer: Answer, known: int | None) -> int | None:
 
 def content_range(answer: Answer) -> re.Match[str] | None:
     """First byte, last byte and size of the object (``*`` for unknown); None when the answer is no part of it."""
-    header = answer.headers.get("content-range", "")
+    header = answer.headers.get("content-range", "").strip()
     found = _CONTENT_RANGE.fullmatch(header)
     if header and not found:
         raise TransientStoreError(store_reasons.BAD_RANGE.of(header), "Range")
@@ -106,8 +114,12 @@ def check_is_object(answer: Answer, size: int | None) -> None:
 def is_object(answer: Answer, size: int | None) -> bool:
     """Whether an answer of 200 or 206 is of an object, as far as its headers tell (``check_is_object``)."""
     kind = answer.headers.get("content-type", "")
-    looks = bool(_DOCUMENT_TYPE.search(kind)) and not _S3_ETAG.fullmatch(bare_etag(answer.headers.get("etag", "")))
-    return not looks or "content-range" in answer.headers or whole_size(answer, None) == size
+    if "content-range" in answer.headers or _S3_ETAG.fullmatch(bare_etag(answer.headers.get("etag", ""))):
+        return True
+    whole = whole_size(answer, None)
+    if _WORDS_TYPE.search(kind):
+        return whole in (size, None)  # without a length, what is too short ends early
+    return not _DOCUMENT_TYPE.search(kind) or whole == size
 
 
 def check_range(answer: Answer, start: int, length: int | None, version: ObjectVersion | None, size: int | None) -> int:
@@ -137,7 +149,9 @@ def check_range(answer: Answer, start: int, length: int | None, version: ObjectV
         if (int(found[1]), int(found[2])) != (start, start + length - 1):
             asked = f"bytes {start}-{start + length - 1}"
             raise TransientStoreError(store_reasons.OTHER_RANGE.of(found[0], asked), "Range")
-    elif not (start == 0 and announced in (length, None) and size == length):  # the range may be the whole
+    elif answer.status != HTTPStatus.PARTIAL_CONTENT and not (
+        start == 0 and announced in (length, None) and size == length  # the range may be the whole
+    ):
         raise PermanentStoreError(store_reasons.IGNORES_RANGES.of(), "Range")
     if announced is not None and announced != length:
         raise TransientStoreError(store_reasons.OTHER_LENGTH.of(announced, length), "ContentLength")
@@ -198,14 +212,14 @@ def part_checksums(parts: ET.Element, start: int) -> Sequence[PartChecksum] | No
     """Checksums of consecutive parts from ``start`` on, of one page; None when one has none."""
     found = []
     for part in parts.iter("Part"):
-        size = part.findtext("Size", "")
+        size = number(part.findtext("Size", ""))
         told = ((name, part.findtext(f"Checksum{name}")) for name in known_algorithms())
         algorithm, value = next(((name, value) for name, value in told if value), ("", ""))
-        if not value or not size.isdecimal() or int(size) == 0:
+        if not value or not size:
             return None
         # Some stores write the composite form "value-N" here; the value is what counts.
-        found.append(PartChecksum(start, int(size), algorithm, value))
-        start += int(size)
+        found.append(PartChecksum(start, size, algorithm, value))
+        start += size
     return found
 
 
@@ -216,7 +230,7 @@ def listed_versions(document: ET.Element, key: str) -> Sequence[ObjectVersion]:
     for element in document.iter("Version"):
         fields = {child.tag: child.text or "" for child in [*element, *element.iterfind("RestoreStatus/*")]}
         name = unquote_plus(fields.get("Key", "")) if encoded else fields.get("Key", "")
-        if name != key or not fields.get("Size", "").isdecimal() or not fields.get("VersionId"):
+        if name != key or number(fields.get("Size", "")) is None or not fields.get("VersionId"):
             continue
         found.append(_listed(fields))
     return found

@@ -61,6 +61,7 @@ _PERMANENT = {
 _TRANSIENT_CODES = {
     "SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "RequestTimeoutException", "Throttling",
     "ThrottlingException", "RequestLimitExceeded", "BandwidthLimitExceeded", "OperationAborted", "TooManyRequests",
+    "IDPCommunicationError",
 }  # fmt: skip
 # Of 4xx, official or not: time-outs, too many requests, a client that went away. Of the others see `_is_passing`.
 _PASSING_4XX = {408, 420, 425, 429, 444, 449, 460, 499}
@@ -104,6 +105,8 @@ def errors_of_requests() -> Iterator[None]:
     except CredentialsError as error:
         raise _of_token_service(error.__cause__ or error) from None
     except _PERMANENT_CLIENT_ERRORS as error:
+        if is_passing(error):
+            raise _of_token_service(error) from None
         failure = store_reasons.CANNOT_BE_ASKED.of(_one_line(error), _kind(error))
         raise PermanentStoreError(failure, _kind(error)) from None
     except botocore_exceptions.SSLError as error:
@@ -138,7 +141,20 @@ def is_passing(error: BaseException) -> bool:
         return _is_passing(status, str(error.response.get("Error", {}).get("Code", "")))
     if isinstance(error, botocore_exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
         return False
+    if isinstance(error, botocore_exceptions.CredentialRetrievalError):
+        return _is_passing_of_container(error)
     return isinstance(error, _PASSING_CLIENT_ERRORS)
+
+
+def _is_passing_of_container(error: botocore_exceptions.CredentialRetrievalError) -> bool:
+    """Whether what gives a container its credentials (ECS, EKS) is only away.
+
+    botocore asks it three times within 3 s, and then calls that the same as a refusal.
+    """
+    if error.kwargs.get("provider") != "container-role":
+        return False
+    status = re.search(r"non 200 response (\d{3})", str(error.kwargs.get("error_msg", "")))
+    return _is_passing(int(status[1]), "") if status else True
 
 
 def refusal(answer: Answer, where: str) -> ObjectStoreError:

@@ -23,7 +23,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from s3_restore.model import store_reasons
-from s3_restore.model.exceptions import ObjectStoreError, PermanentStoreError, TransientStoreError
+from s3_restore.model.exceptions import ObjectChangedError, ObjectStoreError, PermanentStoreError, TransientStoreError
 from s3_restore.model.object_store import ObjectVersion, PartChecksum, PartsTold, bare_etag
 from s3_restore.s3 import s3_answers
 from s3_restore.s3.byte_stream import S3ByteStream
@@ -36,7 +36,10 @@ _CONNECT_TIMEOUT_S = 10
 _PARTS_A_PAGE = 1000
 _PASSING_FAILURES = 2
 _MAX_PARTS = 10_000
-_SUCCESS = (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT)
+_SUCCESS = (HTTPStatus.OK, HTTPStatus.NON_AUTHORITATIVE_INFORMATION, HTTPStatus.PARTIAL_CONTENT)
+# By which stores refuse If-Match where they do not know it; 412: they compare it with something else.
+_NO_IF_MATCH = (HTTPStatus.BAD_REQUEST, HTTPStatus.PRECONDITION_FAILED, HTTPStatus.NOT_IMPLEMENTED)
+_NO_CODE = ("", "404")  # S3 says in its answer what it does not have
 # Refusals that are about the user or the object: without naming the version they would be the same.
 _NOT_ABOUT_VERSIONS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "NoSuchBucket",
                        "RequestTimeTooSkewed", "InvalidObjectState", "InvalidRange"}  # fmt: skip
@@ -73,6 +76,8 @@ class S3ObjectStore:
         self._fast_path = FastPath(client)
         self._may_name_versions = True
         self._naming = UnknownForm()
+        self._may_match = True
+        self._knows_if_match = False
         self._answers_head = True
         self._heads = UnknownForm()
         self._part_numbers = OptionalRequest(_PASSING_FAILURES)
@@ -146,9 +151,7 @@ class S3ObjectStore:
         headers = {}
         if length is not None:
             headers["Range"] = f"bytes={start}-{start + length - 1}"
-        if version and version.if_match:
-            headers["If-Match"] = version.if_match
-        answer = self._naming_version("GET", bucket, key, version, {}, headers)
+        answer = self._matching(bucket, key, version, headers)
         if answer.status not in _SUCCESS:
             raise refusal(answer, _where(bucket, key))
         try:
@@ -191,7 +194,7 @@ class S3ObjectStore:
         """Count of parts, bytes of this one, and the ETag that is told with it; None when there is no such answer."""
         answer = self._naming_version("HEAD", bucket, key, version, {"partNumber": str(number)}, {})
         answer.body.close()
-        count = answer.headers.get("x-amz-mp-parts-count", "")
+        told = answer.headers.get("x-amz-mp-parts-count", "")
         if answer.status not in _SUCCESS:
             error = refusal(answer, _where(bucket, key))
             if isinstance(error, TransientStoreError):
@@ -200,11 +203,12 @@ class S3ObjectStore:
             return None
         s3_answers.check_is_object(answer, None)
         length = s3_answers.content_length(answer)
-        if not count and answer.status == HTTPStatus.OK:
+        if not told and answer.status == HTTPStatus.OK:
             self._part_numbers.is_told = False  # AWS answers 206, also for an object without parts
-        if not count.isdecimal() or not int(count) or not length:
+        count = s3_answers.number(told)
+        if not count or not length:
             return None
-        return int(count), length, s3_answers.version_of(answer, length).etag
+        return count, length, s3_answers.version_of(answer, length).etag
 
     def part_checksums(self, bucket: str, key: str, version: ObjectVersion) -> PartsTold:
         """Checksums of the object's parts (GetObjectAttributes); none when the store does not tell all of them.
@@ -241,10 +245,10 @@ class S3ObjectStore:
             start = page[-1].start + page[-1].length
             if parts is None or parts.findtext("IsTruncated", "").strip().lower() != "true":
                 return PartsTold(found if start == version.size else ())
-            following = parts.findtext("NextPartNumberMarker", "")
-            if not following.isdecimal() or int(following) <= marker or start >= version.size:
+            following = s3_answers.number(parts.findtext("NextPartNumberMarker", "")) or 0
+            if following <= marker or start >= version.size:
                 return PartsTold()
-            marker = int(following)
+            marker = following
         return PartsTold()
 
     def versions(self, bucket: str, key: str) -> Sequence[ObjectVersion]:
@@ -284,6 +288,8 @@ class S3ObjectStore:
             details = response.get("Error") or {}
             if details.get("Code") != "RestoreAlreadyInProgress":
                 status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+                if status == HTTPStatus.NOT_FOUND and details.get("Code", "") in _NO_CODE:  # of a gateway
+                    raise TransientStoreError(store_reasons.NO_SENSE.of(status), str(status)) from None
                 raise refusal(Answer(status, {}, Body(_Nothing()), details), _where(bucket, key)) from None
 
     # --- requests --------------------------------------------------------------------------------------------------
@@ -335,6 +341,28 @@ class S3ObjectStore:
         if answer.status in _SUCCESS and s3_answers.is_object(answer, version.size):
             self._may_name_versions = False
             logging.info("S3 refuses requests that name a version (%s): the newest is asked for instead", error.code)
+        return answer
+
+    def _matching(self, bucket: str, key: str, version: ObjectVersion | None, headers: Mapping[str, str]) -> Answer:
+        """Make a GET with If-Match; without it where the store does not know that: its answer tells the ETag, too."""
+        if not version or not version.if_match or not self._may_match:
+            return self._naming_version("GET", bucket, key, version, {}, headers)
+        answer = self._naming_version("GET", bucket, key, version, {}, {**headers, "If-Match": version.if_match})
+        if answer.status in _SUCCESS:
+            self._knows_if_match = True
+        if self._knows_if_match or answer.status not in _NO_IF_MATCH:
+            return answer
+        answer.body.close()
+        refused = answer.status
+        answer = self._naming_version("GET", bucket, key, version, {}, headers)
+        if answer.status not in _SUCCESS:
+            return answer
+        if s3_answers.version_of(answer, version.size).etag == version.etag:
+            self._may_match = False
+            logging.info("S3 refuses If-Match (%d): the ETag of each answer is compared instead", refused)
+        elif refused == HTTPStatus.PRECONDITION_FAILED:
+            answer.body.close()
+            raise ObjectChangedError(store_reasons.REPLACED.of("PreconditionFailed"), "PreconditionFailed")
         return answer
 
 

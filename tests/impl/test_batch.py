@@ -152,6 +152,37 @@ def test_a_dry_run_of_the_single_dag_is_refused_and_restores_nothing(kraken: Kra
     assert kraken.validate("a.raw", dry_run=False)["files_to_download"] == 1
 
 
+@pytest.mark.rule("U3", fails_when="a slip in the name of a parameter makes a restore of a dry run or verification")
+@pytest.mark.parametrize(
+    ("slip", "meant"),
+    [
+        ({"dryrun": True}, "dry_run"),
+        ({"Dry-Run": True}, "dry_run"),
+        ({"dry": True}, "dry_run"),
+        ({"verify_onyl": True}, "verify_only"),
+        ({"verifyOnly": True}, "verify_only"),
+        ({"verify": "yes"}, "verify_only"),
+        ({"includes": "*.tdf*"}, "include"),
+    ],
+)
+def test_a_parameter_that_is_misspelt_is_refused_by_both_dags(kraken: Kraken, ti, slip, meant):
+    (name,) = slip
+    kraken.back_up({"a.raw": b"bytes"}, "a.raw")
+    said = f"Parameter {name!r} is none of {{}}; is {meant!r} meant? Nothing was done"
+    assert kraken.refuse("a.raw", **slip) == said.format("s3_downloader")
+    assert kraken.fail_to_download("a.raw", **slip) == said.format("s3_downloader")
+    assert refuse_to_list(ti, raw_file_ids=["a.raw"], **slip) == said.format("s3_batch_downloader")
+
+
+def test_misspelt_ids_of_a_batch_are_named_and_parameters_of_others_are_none_of_ours(kraken: Kraken, ti):
+    for slip, meant in (("rawfile_ids", "raw_file_ids"), ("raw_file_IDs", "raw_file_ids"), ("project", "project_id")):
+        assert f"Parameter {slip!r} is none of" in refuse_to_list(ti, **{slip: "a.raw"})
+        assert f"is {meant!r} meant?" in refuse_to_list(ti, **{slip: "a.raw"})
+    kraken.back_up({"a.raw": b"bytes"}, "a.raw")
+    assert kraken.validate("a.raw", requested_by="me", dryrun=False, project="P1")["files_to_download"] == 1
+    assert ids(list_raw_files(ti, raw_file_ids=["a.raw"], requested_by="me")) == ["a.raw"]
+
+
 def test_nothing_unknown_project_wrong_type_and_too_many_are_refused(kraken: Kraken, ti):
     assert refuse_to_list(ti) == "Nothing to restore: give 'raw_file_ids' or 'project_id'"
     assert refuse_to_list(ti, raw_file_ids=" ,\n") == "Nothing to restore: give 'raw_file_ids' or 'project_id'"

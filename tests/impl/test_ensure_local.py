@@ -47,6 +47,29 @@ def test_says_why_it_cannot(kraken: Kraken):
         ensure_local(ID)
 
 
+@pytest.mark.parametrize("given", [None, "", 7, Path(ID), [ID], ID.encode(), "\ud800.raw"], ids=repr)
+def test_what_is_no_id_is_one_clear_line(kraken: Kraken, given):
+    from airflow.providers.common.compat.sdk import AirflowFailException  # noqa: PLC0415
+
+    from impl.ensure_local import ensure_local  # noqa: PLC0415
+
+    with pytest.raises(AirflowFailException) as caught:
+        ensure_local(given)
+    assert str(caught.value) == f"Parameter 'raw_file_id': expected the id of a raw file, got {given!r}"
+
+
+@pytest.mark.parametrize("given", [7, ["*.tdf"], Path("*.tdf")], ids=repr)
+def test_what_is_no_glob_is_one_clear_line(kraken: Kraken, given):
+    from airflow.providers.common.compat.sdk import AirflowFailException  # noqa: PLC0415
+
+    from impl.ensure_local import ensure_local  # noqa: PLC0415
+
+    kraken.back_up(FILES, ID)
+    with pytest.raises(AirflowFailException) as caught:
+        ensure_local(ID, given)
+    assert str(caught.value) == f"'include': expected a glob such as '*.tdf*', got {given!r}"
+
+
 def test_example_dag_loads_and_restores_its_missing_input(kraken: Kraken):
     spec = importlib.util.spec_from_file_location("ensure_local_example", EXAMPLE)
     module = importlib.util.module_from_spec(spec)

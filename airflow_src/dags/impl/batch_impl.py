@@ -18,7 +18,7 @@ from impl.dry_run import PLANNED, REFUSED, plan_all, totals, totals_line, why_no
 from impl.host import DatabaseUnavailableError, get_backed_up_raw_file_ids, get_file_infos, parse_file_info_item
 from impl.linked_operators import early_link
 from impl.patient_operator import NotReadyYetError
-from impl.raw_file_lookup import read_pasted_ids, refuse_misdirected
+from impl.raw_file_lookup import read_pasted_ids, refuse_misdirected, refuse_misspelt
 from impl.refusals import refusal
 from impl.restore_job import read_verify_only
 from impl.run_data import head, mode_of
@@ -54,6 +54,7 @@ def list_raw_files(ti: Any, **kwargs: Any) -> list[dict[str, Any]]:
     """
     params = kwargs[DagContext.PARAMS]
     refuse_misdirected(params, Dags.S3_BATCH_DOWNLOADER)
+    refuse_misspelt(params, Dags.S3_BATCH_DOWNLOADER)
     raw_file_ids = _ids_in(params.get(DagParams.RAW_FILE_IDS))
     project_id = (params.get(DagParams.PROJECT_ID) or "").strip()
     include = (params.get(DagParams.INCLUDE) or "").strip()

@@ -1,7 +1,9 @@
 """Finds raw files by what people typed or pasted; only reads, by the index of the ids."""
 
 import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import SequenceMatcher
 from typing import Any
 
 from common.constants import DagParams, Dags
@@ -24,6 +26,15 @@ _IDS_PER_QUESTION = 1_000
 _MOST_ASKED_FOR = 100
 _MOST_NAMED = 5
 _MOST_SAID = 20
+
+_OF_BOTH = (DagParams.INCLUDE, DagParams.VERIFY_ONLY, DagParams.DRY_RUN)
+_OF_DAG = {
+    Dags.S3_DOWNLOADER: (DagParams.RAW_FILE_ID, *_OF_BOTH),
+    Dags.S3_BATCH_DOWNLOADER: (DagParams.RAW_FILE_IDS, DagParams.PROJECT_ID, *_OF_BOTH),
+}
+_KNOWN_PARAMS = {name for names in _OF_DAG.values() for name in names} | {DagParams.BATCH}
+_SHORTEST_PART = 3  # of a name: "dry", "verify"
+_ALIKE = 0.8
 
 UPLOAD_DONE = "upload_done"
 
@@ -98,6 +109,28 @@ def refuse_misdirected(params: Mapping[str, Any], dag_id: str) -> None:
     for other in others:
         if params.get(other):
             raise refusal(refusals.OTHER_DAG.of(repr(other), of_dag, dag_id, repr(own)))
+
+
+def refuse_misspelt(params: Mapping[str, Any], dag_id: str) -> None:
+    """Refuse a parameter that nobody knows and that looks like one: a dry run must not restore for a slip in its name.
+
+    Raises:
+        AirflowFailException: if there is one, and it is set.
+
+    """
+    for name in sorted(name for name, value in params.items() if value and name not in _KNOWN_PARAMS):
+        if meant := next((known for known in _OF_DAG[dag_id] if _looks_like(_letters(name), _letters(known))), ""):
+            raise refusal(refusals.MISSPELT.of(shown(name), dag_id, repr(meant)))
+        logging.info("Parameter %s is none of %s: it has no effect", shown(name), dag_id)
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).casefold()
+
+
+def _looks_like(name: str, known: str) -> bool:
+    begins_so = len(name) >= _SHORTEST_PART and (known.startswith(name) or name.startswith(known))
+    return begins_so or SequenceMatcher(None, name, known).ratio() >= _ALIKE
 
 
 def find_known(raw_file_ids: Iterable[str]) -> set[str]:

@@ -33,6 +33,11 @@ OTHER_DAG = ASKED.reason(
     "Parameter … is for the DAG …: trigger that one; … takes …",
     "do what the line says: one raw file is for s3_downloader, many are for s3_batch_downloader",
 )
+MISSPELT = ASKED.reason(
+    "parameter_misspelt",
+    "Parameter … is none of …; is … meant? Nothing was done",
+    "correct the name: an unknown parameter has no effect, and a restore would begin that was not asked for",
+)
 NO_GLOB = ASKED.reason(
     "include_no_glob", "'include': expected a glob such as '*.tdf*', got …", "include in the conf must be a text"
 )

@@ -23,7 +23,7 @@ from impl.host import (
     parse_file_info_item,
     settings_path,
 )
-from impl.raw_file_lookup import UPLOAD_DONE, find_raw_file, refuse_misdirected, why_no_backup
+from impl.raw_file_lookup import UPLOAD_DONE, find_raw_file, refuse_misdirected, refuse_misspelt, why_no_backup
 from impl.refusals import failure_of_refusal, refusal
 from impl.s3_utils import get_s3_client, reconstruct_s3_paths, split_s3_upload_path
 from s3_restore.model.file_specs import FileSpec, build_file_specs, is_included, why_not_one_component
@@ -87,7 +87,7 @@ class RestoreJob:
         return _connect(self.settings)
 
 
-def load(raw_file_id: str, include: str = "", *, verify_only: bool = False) -> RestoreJob:
+def load(raw_file_id: Any, include: Any = "", *, verify_only: bool = False) -> RestoreJob:
     """Load what a restore needs to know.
 
     Args:
@@ -96,10 +96,15 @@ def load(raw_file_id: str, include: str = "", *, verify_only: bool = False) -> R
         verify_only: whether only the backup is to be verified.
 
     Raises:
-        AirflowFailException: if it cannot be restored as it stands in settings and database.
+        AirflowFailException: if these are no texts, or it cannot be restored as it stands in settings and database.
         DatabaseUnavailableError: if MongoDB does not answer.
 
     """
+    if not isinstance(raw_file_id, str) or not raw_file_id or _NO_UNICODE.search(raw_file_id):
+        raise refusal(refusals.NO_ID.of(repr(DagParams.RAW_FILE_ID), repr(raw_file_id)))
+    include = include or ""
+    if not isinstance(include, str):
+        raise refusal(refusals.NO_GLOB.of(repr(include)))
     with one_clear_line():
         if not is_s3_upload_enabled():
             raise refusal(refusals.NOT_ENABLED.of(settings_path()))
@@ -148,13 +153,9 @@ def load_from(context: dict[str, Any]) -> RestoreJob:
     """
     params = context.get(DagContext.PARAMS) or {}
     refuse_misdirected(params, Dags.S3_DOWNLOADER)
-    raw_file_id = params.get(DagParams.RAW_FILE_ID)
-    if not isinstance(raw_file_id, str) or not raw_file_id or _NO_UNICODE.search(raw_file_id):
-        raise refusal(refusals.NO_ID.of(repr(DagParams.RAW_FILE_ID), repr(raw_file_id)))
-    include = params.get(DagParams.INCLUDE) or ""  # comes with the conf of the run, as the batch gives it
-    if not isinstance(include, str):
-        raise refusal(refusals.NO_GLOB.of(repr(include)))
-    return load(raw_file_id, include, verify_only=read_verify_only(params))
+    refuse_misspelt(params, Dags.S3_DOWNLOADER)
+    include = params.get(DagParams.INCLUDE)  # comes with the conf of the run, as the batch gives it
+    return load(params.get(DagParams.RAW_FILE_ID), include, verify_only=read_verify_only(params))
 
 
 def read_verify_only(params: Mapping[str, Any]) -> bool:

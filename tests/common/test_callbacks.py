@@ -9,7 +9,9 @@ import pytest
 
 from common import callbacks
 from common.callbacks import on_failure_callback
+from tests.support.http_wire import Connection, response_head
 from tests.support.kraken import Kraken, RecordingTaskInstance
+from tests.support.tcp_server import TcpServer
 from tests.support.webhook_receiver import WebhookReceiver
 
 SECRET_PATH = "/services/T000/B000/SECRET"
@@ -35,6 +37,14 @@ def context(error: BaseException | None = None) -> dict:
 def receiver() -> Iterator[WebhookReceiver]:
     with WebhookReceiver() as server:
         yield server
+
+
+class TcpServerOfPages(TcpServer):
+    """Answers whatever comes with 200."""
+
+    def serve(self, client: Connection) -> None:
+        if client.read_head() is not None:
+            client.sock.sendall(response_head(200, [("Content-Length", "0"), ("Connection", "close")]).encode())
 
 
 def configure(kraken: Kraken, url: object) -> None:
@@ -77,6 +87,16 @@ def logged_failure(caplog: pytest.LogCaptureFixture) -> str:
 @pytest.mark.parametrize("status", [400, 404, 500])
 def test_a8_a_refused_post_is_logged_and_never_raised(kraken: Kraken, caplog, status):
     with WebhookReceiver(status=status) as receiver:
+        configure(kraken, receiver.url + SECRET_PATH)
+        on_failure_callback(context())
+    assert logged_failure(caplog) == "Notification could not be posted to the webhook (HTTPError)"
+
+
+@pytest.mark.rule("A8", fails_when="a post that was redirected, and so became a GET, counts as posted")
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a8_a_redirected_post_is_no_post(kraken: Kraken, caplog, status):
+    """By a GET somebody answers with a page and 200, such as where http:// leads to https://."""
+    with TcpServerOfPages() as page, WebhookReceiver(status=status, location=page.url) as receiver:
         configure(kraken, receiver.url + SECRET_PATH)
         on_failure_callback(context())
     assert logged_failure(caplog) == "Notification could not be posted to the webhook (HTTPError)"

@@ -25,14 +25,15 @@ class Post:
 class WebhookReceiver(TcpServer):
     """`with WebhookReceiver() as hook: … hook.url … hook.posts`; answers `status` after `delay_s`.
 
-    With `drips_s`, the answer comes byte by byte, one in so many seconds.
+    `location` is where a redirect leads. With `drips_s`, the answer comes byte by byte, one in so many seconds.
     """
 
-    def __init__(self, *, status: int = 200, delay_s: float = 0.0, drips_s: float = 0.0) -> None:
+    def __init__(self, *, status: int = 200, delay_s: float = 0.0, drips_s: float = 0.0, location: str = "") -> None:
         super().__init__()
         self.status = status
         self.delay_s = delay_s
         self.drips_s = drips_s
+        self.location = location
         self._posts: list[Post] = []
         self._arrived = threading.Condition()
 
@@ -67,7 +68,8 @@ class WebhookReceiver(TcpServer):
                     self._arrived.notify_all()
             self.closing.wait(self.delay_s)
             status = self.status if method == "POST" else 405
-            answer = response_head(status, [("Content-Length", "0")]).encode()
+            fields = [("Content-Length", "0"), *([("Location", self.location)] if self.location else [])]
+            answer = response_head(status, fields).encode()
             if self.drips_s:
                 for number in range(len(answer)):
                     if self.closing.wait(self.drips_s):

@@ -104,6 +104,13 @@ def post_or_raise(text: str) -> None:
         _post(url, without_secrets(text))
 
 
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A redirect is an error: urllib would follow it by a GET, which posts nothing and may be answered with 200."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
 def _post(url: str, text: str) -> None:
     """Post in the form that the settings ask for."""
     if not url.startswith(("https://", "http://")):
@@ -112,8 +119,10 @@ def _post(url: str, text: str) -> None:
         url, data=json.dumps(body_of(text)).encode(), headers={"Content-Type": "application/json"}
     )
 
+    opener = urllib.request.build_opener(_NoRedirects)
+
     def post() -> None:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S):  # noqa: S310
+        with opener.open(request, timeout=_TIMEOUT_S):
             pass
 
     # The time-out of a request is for each byte: a receiver that drips would hold the task for as long as it likes.

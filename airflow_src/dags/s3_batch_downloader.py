@@ -97,7 +97,7 @@ def create_s3_batch_downloader_dag() -> DAG:
         # No failure callback: the summary tells of what was not started, once.
         start_restores_ = TriggerDagRunOperator.partial(
             task_id="start_restores",
-            map_index_template="{{ task.conf['raw_file_id'] }}",
+            map_index_template="{{ task.conf['raw_file_id'][:200] }}",  # 250 are what Airflow's database takes
             trigger_dag_id=Dags.S3_DOWNLOADER,
             logical_date=None,  # a date of its own could be that of another run, which Airflow refuses
             skip_when_already_exists=True,  # a retry after the run was started

@@ -1,6 +1,7 @@
 """The DAG s3_batch_downloader as Airflow loads it."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 
@@ -34,8 +35,15 @@ def test_each_raw_file_gets_a_run_of_the_downloader_of_its_own(batch):
     assert not start.partial_kwargs.get("wait_for_completion"), "500 waiting tasks would hold all worker slots"
 
 
-def test_its_rows_are_named_by_raw_file(batch):
-    assert batch.get_task("start_restores").partial_kwargs["map_index_template"] == "{{ task.conf['raw_file_id'] }}"
+@pytest.mark.parametrize("raw_file_id", ["a.raw", "20250115 one.raw 20250115 two.raw " * 20])
+@pytest.mark.rule("U3", fails_when="a long paste that is no id is a label too long for Airflow's database")
+def test_its_rows_are_named_by_raw_file(batch, raw_file_id):
+    template = batch.get_task("start_restores").partial_kwargs["map_index_template"]
+    task = SimpleNamespace(conf={"raw_file_id": raw_file_id})
+    label = batch.get_template_env().from_string(template).render({"task": task})
+    assert label
+    assert raw_file_id.startswith(label)
+    assert len(label) <= 250, "rendered_map_index is a VARCHAR(250): PostgreSQL would refuse the task's end"
 
 
 def test_waiting_holds_no_slot(batch):

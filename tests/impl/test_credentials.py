@@ -9,15 +9,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError, CredentialRetrievalError
+from botocore.utils import ContainerMetadataFetcher
 
 from common import secrets_in_logs
 from impl import s3_utils
-from s3_restore.model.exceptions import StoreUnreachableError
+from s3_restore.model.exceptions import PermanentStoreError, StoreUnreachableError
+from s3_restore.s3.s3_errors import errors_of_requests, is_passing
 from tests.support.kraken import Kraken
 from tests.support.raw_files import MIB, raw_bytes
 from tests.support.s3_errors import S3Error
 from tests.support.s3_stand_in import RecordedRequest
-from tests.support.token_service import TokenService
+from tests.support.token_service import ContainerCredentials, TokenService
 
 ID = "20250115_sample.d"
 FILES = {f"{ID}/{number}": raw_bytes(1000, number) for number in range(30)} | {f"{ID}/parts": raw_bytes(17 * MIB, "p")}
@@ -202,6 +205,55 @@ def test_a_token_that_is_not_there_is_one_clear_line(
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps({"conn_type": "aws", "extra": extra}))
     said = kraken.refuse("20250115_sample.raw")
     assert said.startswith("Airflow connection 'aws_default' cannot be used: [Errno 2] No such file or directory: ")
+
+
+@pytest.fixture
+def container(monkeypatch: pytest.MonkeyPatch) -> Iterator[ContainerCredentials]:
+    """What gives a task of ECS, or a pod of EKS, its credentials."""
+    monkeypatch.setattr(s3_utils, "_TOKEN_SERVICE_WAIT_S", 0.05)
+    monkeypatch.setattr(ContainerMetadataFetcher, "SLEEP_TIME", 0)
+    with ContainerCredentials() as service:
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", service.url + "/v1/credentials")
+        yield service
+
+
+def connect_without_keys(kraken: Kraken, monkeypatch: pytest.MonkeyPatch) -> None:
+    extra = {"endpoint_url": kraken.s3.url, "config_kwargs": {"s3": {"addressing_style": "path"}}}
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps({"conn_type": "aws", "extra": extra}))
+
+
+@pytest.mark.rule("S5", fails_when="a container's credentials that are away for seconds fail a restore for good")
+@pytest.mark.parametrize("fault", [500, 503, 429, -1])
+def test_passing_errors_of_a_containers_credentials_are_retried(
+    kraken: Kraken, container: ContainerCredentials, monkeypatch: pytest.MonkeyPatch, fault: int
+):
+    kraken.back_up({"20250115_sample.raw": b"x"})
+    connect_without_keys(kraken, monkeypatch)
+    container.fault = lambda number: fault if number < 7 else 0  # botocore asks three times
+    assert kraken.download("20250115_sample.raw")["status"] == "SUCCESS"
+
+
+def test_a_container_that_is_refused_credentials_is_said_at_once(
+    kraken: Kraken, container: ContainerCredentials, monkeypatch: pytest.MonkeyPatch
+):
+    kraken.back_up({"20250115_sample.raw": b"x"})
+    connect_without_keys(kraken, monkeypatch)
+    container.fault = lambda _number: 403
+    assert "Received non 200 response 403 from container metadata" in kraken.refuse("20250115_sample.raw")
+    assert container.requests == 3
+
+
+def test_a_containers_credentials_that_cannot_be_renewed_now_are_passing():
+    error = CredentialRetrievalError(provider="container-role", error_msg="Error retrieving metadata: time-out")
+    with pytest.raises(StoreUnreachableError), errors_of_requests():
+        raise error
+    of_a_program = CredentialRetrievalError(provider="custom-process", error_msg="no")
+    with pytest.raises(PermanentStoreError), errors_of_requests():
+        raise of_a_program
+
+
+def test_an_identity_provider_that_is_away_is_passing():
+    assert is_passing(ClientError({"Error": {"Code": "IDPCommunicationError"}}, "AssumeRoleWithWebIdentity"))
 
 
 def test_requests_to_s3_are_told_from_those_to_the_token_service(kraken: Kraken, service: TokenService):

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import subprocess
 import sys
 import time
@@ -162,6 +163,34 @@ def test_sizes(kraken: Kraken, tmp_path: Path, size: int):
     download_file_from_s3(BUCKET, "a.raw", out / "a.raw", "eu-central-1")
     assert (out / "a.raw").read_bytes() == raw_bytes(size, "sizes")
     assert files_below(out) == ["a.raw"]
+
+
+def test_a_path_as_text_and_half_a_mib_are_understood(kraken: Kraken, tmp_path: Path):
+    kraken.s3.put(BUCKET, "a.raw", DATA)
+    download_file_from_s3(BUCKET, "a.raw", str(tmp_path / "a.raw"), "eu-central-1", chunk_size_mb=0.5)
+    assert (tmp_path / "a.raw").read_bytes() == DATA
+    assert kraken.s3.count("GetObject") == 7
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        *[
+            ({"chunk_size_mb": wrong}, f"chunk_size_mb: expected a number above 0, got {wrong!r}")
+            for wrong in ("500", None, True, float("nan"), float("inf"), -1)
+        ],
+        *[({name: wrong}, f"{name}: expected a text, got {wrong!r}")
+          for name in ("bucket_name", "s3_key") for wrong in ("", None, 7)],
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_an_argument_that_makes_no_sense_is_one_line_at_once(kraken: Kraken, tmp_path: Path, wrong: dict, said: str):
+    """The empty key is the bucket, whose answers look like those of a store that is away: for minutes."""
+    local = tmp_path / "out/a.raw"
+    arguments = {"bucket_name": BUCKET, "s3_key": "a.raw", "local_path": local, "region": "eu-central-1"}
+    with pytest.raises(ValueError, match=re.escape(said)):
+        download_file_from_s3(**{**arguments, **wrong})
+    assert not local.parent.exists()
 
 
 def test_os_error_when_the_folder_cannot_be_made(uploaded, tmp_path: Path):

@@ -1,5 +1,6 @@
 """A stand-in for AWS STS: AssumeRole gives credentials that last for as long as a test says."""
 
+import json
 import threading
 import uuid
 from collections.abc import Callable
@@ -59,3 +60,30 @@ class TokenService(TcpServer):
             "<AssumedRoleId>x</AssumedRoleId></AssumedRoleUser>"
             "</AssumeRoleResult></AssumeRoleResponse>"
         ).encode()
+
+
+class ContainerCredentials(TcpServer):
+    """A stand-in for what gives containers on ECS and EKS their credentials; `fault` is as above."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fault: Callable[[int], int] = lambda _number: 0
+        self.requests = 0
+
+    def serve(self, client: Connection) -> None:
+        while client.read_head() is not None:
+            status = self.fault(self.requests)
+            self.requests += 1
+            if status < 0:
+                client.reset()
+                return
+            answer = b"" if status else json.dumps(_OF_CONTAINER).encode()
+            client.sock.sendall(response_head(status or 200, [("Content-Length", str(len(answer)))]).encode() + answer)
+
+
+_OF_CONTAINER = {
+    "AccessKeyId": "AKIDFORTESTS",
+    "SecretAccessKey": "secret-of-container",
+    "Token": "token-of-container",
+    "Expiration": "2099-01-01T00:00:00Z",
+}

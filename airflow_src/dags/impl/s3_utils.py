@@ -130,19 +130,21 @@ def _check_endpoint(url: str) -> None:
         raise ValueError(f"Invalid endpoint: {url}: expected https://host or http://host:port")
 
 
-def get_transfer_config(chunk_size_mb: int) -> TransferConfig:
+def get_transfer_config(chunk_size_mb: float) -> TransferConfig:
     """Settings of a transfer, as boto3 has them.
 
     Args:
         chunk_size_mb: bytes of one request and threshold for several, in MiB.
 
     Raises:
-        ValueError: if it is not above 0.
+        ValueError: if it is not a number above 0.
 
     """
-    if chunk_size_mb <= 0:
+    is_number = isinstance(chunk_size_mb, (int, float)) and not isinstance(chunk_size_mb, bool)
+    if not is_number or not 0 < chunk_size_mb < float("inf"):
         raise ValueError(f"chunk_size_mb: expected a number above 0, got {chunk_size_mb!r}")
-    return TransferConfig(multipart_threshold=chunk_size_mb * _MIB, multipart_chunksize=chunk_size_mb * _MIB)
+    chunk_bytes = max(1, int(chunk_size_mb * _MIB))
+    return TransferConfig(multipart_threshold=chunk_bytes, multipart_chunksize=chunk_bytes)
 
 
 def download_file_from_s3(  # noqa: PLR0913, PLR0917 (the signature that the host calls)
@@ -167,10 +169,15 @@ def download_file_from_s3(  # noqa: PLR0913, PLR0917 (the signature that the hos
         aws_conn_id: Airflow connection for credentials and endpoint.
 
     Raises:
+        ValueError: if an argument makes no sense.
         ClientError: if S3 refuses, or does not deliver for as long as the patience lasts.
         OSError: if the local file system does.
 
     """
+    for name, text in (("bucket_name", bucket_name), ("s3_key", s3_key)):
+        if not isinstance(text, str) or not text:  # of the bucket itself, S3's answer would be waited for in vain
+            raise ValueError(f"{name}: expected a text, got {text!r}")
+    local_path = Path(local_path)  # a text is taken as well
     settings = RestoreSettings()
     chunk_bytes = get_transfer_config(chunk_size_mb).multipart_chunksize
     try:

@@ -290,6 +290,18 @@ def test_healed_file_keeps_its_acl(stand: Stand) -> None:
 
 
 @pytest.mark.rule("W12")
+@pytest.mark.rule("W12", fails_when="a folder whose mode cannot be set fails its first file")
+def test_folder_whose_mode_cannot_be_set_is_made_all_the_same(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mounts with one owner and one mode for all files (CIFS, FAT) say EPERM."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    stand.put("x.d/a.raw", b"first", "H1")
+    monkeypatch.setattr(os, "chmod", refused)
+    assert stand.restore(umask="002")["x.d/a.raw"].startswith("OK - Downloaded")
+
+
 @pytest.mark.parametrize(("umask", "file_mode", "folder_mode"), [("002", 0o664, 0o775), ("0027", 0o640, 0o750)])
 def test_new_files_and_folders_follow_the_setting(stand: Stand, umask: str, file_mode: int, folder_mode: int) -> None:
     """Airflow's daemons may run with 077."""
@@ -308,11 +320,15 @@ def test_new_files_and_folders_follow_the_setting(stand: Stand, umask: str, file
 
 
 @pytest.mark.rule("W8", fails_when="a folder counts as synced for the name of one that is gone")
-def test_folder_that_is_made_again_is_synced_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("maker", ["this run", "another run"])
+def test_folder_that_is_made_again_is_synced_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, maker: str) -> None:
     destination = Destination(tmp_path)
     final = tmp_path / "x.d" / "a"
     destination.make_folders(destination.path_of("x.d/a"))
     final.parent.rmdir()
+    if maker == "another run":
+        (tmp_path / "else").mkdir()  # so that the folder has another inode number
+        final.parent.mkdir()
     synced: list[Path] = []
     monkeypatch.setattr(destination_module, "sync_folder", synced.append)
     destination.make_folders(destination.path_of("x.d/a"))

@@ -9,7 +9,7 @@ import pytest
 from s3_restore.disk.destination import Destination
 from s3_restore.disk.open_file import Identity
 from s3_restore.disk.quarantine import Quarantine
-from s3_restore.model.exceptions import ChangedMeanwhileError
+from s3_restore.model.exceptions import ChangedMeanwhileError, StoppedError
 from tests.support.records import is_record_of_what_is_there
 
 
@@ -124,3 +124,70 @@ def test_a_move_is_one_whatever_the_call_says(corrupted, monkeypatch: pytest.Mon
         version = quarantine.set_aside(final, seen)
     assert names(final.parent) == ["a.raw.corrupted"]
     assert [each.path for each in quarantine.find(final)] == [version.path], "so it can be healed"
+
+
+@pytest.mark.rule("W9", fails_when="what reserved a name is left without the record that tells whose it is")
+@pytest.mark.parametrize("call", ["open", "close"])
+def test_reservation_that_is_made_whatever_the_call_says_is_withdrawn(
+    corrupted, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Else an empty `.corrupted` stays for ever, which no run dares to remove."""
+    quarantine, final, seen = corrupted
+    real_open, real_close = os.open, os.close
+    reservations: list[int] = []
+
+    def opened(path: Path, flags: int, *mode: int) -> int:
+        fd = real_open(path, flags, *mode)
+        if str(path).endswith(".corrupted"):
+            reservations.append(fd)
+            if call == "open":
+                reservations.append(-1)
+                real_close(fd)
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return fd
+
+    def closed(fd: int) -> None:
+        real_close(fd)
+        if reservations == [fd]:
+            reservations.append(-1)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", opened)
+        patch.setattr(os, "close", closed)
+        with pytest.raises(OSError, match="Input/output"):
+            quarantine.set_aside(final, seen)
+    assert reservations
+    assert list(final.parent.iterdir()) == [final]
+
+
+@pytest.mark.rule("W2", fails_when="what could not be looked at after its move stays aside, unsaid")
+@pytest.mark.parametrize("ends", ["the look", "the proof"])
+def test_a_move_of_nobody_knows_what_is_undone(corrupted, monkeypatch: pytest.MonkeyPatch, ends: str) -> None:
+    """The system gives an error, or the run is told to end while it is hashed: it may be a person's right file."""
+    quarantine, final, seen = corrupted
+    rename, lstat = os.rename, os.lstat
+    errors: list[OSError] = []
+
+    def replaced(source: Path, target: Path) -> None:
+        final.unlink()
+        final.write_bytes(b"of person")
+        rename(source, target)
+        if ends == "the look":
+            errors.append(OSError(errno.EIO, os.strerror(errno.EIO)))
+
+    def looked(path: Path, **options: int) -> os.stat_result:
+        if errors and str(path).endswith(".corrupted"):
+            raise errors.pop()
+        return lstat(path, **options)
+
+    def stopped(_path: Path) -> bool:
+        raise StoppedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", replaced)
+        patch.setattr(os, "lstat", looked)
+        with pytest.raises((OSError, StoppedError)):
+            quarantine.set_aside(final, seen, stopped)
+    assert list(final.parent.iterdir()) == [final]
+    assert final.read_bytes() == b"of person"

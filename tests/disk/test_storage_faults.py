@@ -462,6 +462,88 @@ def test_mount_lost_before_a_look_moves_nothing_on_the_disk_below(stand: Stand, 
     assert of_others.read_bytes() == b"SECOND"
 
 
+@pytest.mark.rule("W11", fails_when="nobody asks for the mount in a run without a right file")
+def test_mount_lost_in_a_run_of_failures_is_noticed(stand: Stand, small_disk) -> None:
+    """Else its report of failures would be made on the disk below, which has the same folder."""
+    below = stand.destination
+    stand.put("a.raw", b"first", "H1", in_s3=b"FIRST")
+    small_disk("size=64m")
+    engine = stand.restorer(max_concurrency=1)
+    fails = engine._settle
+
+    def lost_then(*outcome: object) -> None:
+        subprocess.run(["umount", "-l", str(below.parent)], check=True)
+        fails(*outcome)
+
+    engine._settle = lost_then
+    with pytest.raises(DestinationGoneError):
+        engine.run(stand.specs())
+
+
+def lose_the_answer(
+    monkeypatch: pytest.MonkeyPatch, name: str, number: int, of: Callable[[str], bool], *, does_it: bool = True
+) -> list[str]:
+    """Let a call of the system that concerns such a path be made, and say that it was not, once; paths of those."""
+    real, lost = getattr(os, name), []
+
+    def call(path: Path, *arguments: object, **options: object) -> object:
+        if lost or not of(str(path)):
+            return real(path, *arguments, **options)
+        lost.append(str(path))
+        if does_it:
+            done = real(path, *arguments, **options)
+            if name == "open":
+                os.close(done)
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, name, call)
+    return lost
+
+
+@pytest.mark.rule("W13", fails_when="a name that was given is taken for somebody else's file")
+@pytest.mark.parametrize("number", [errno.EEXIST, errno.EIO, errno.ETIMEDOUT, errno.ESTALE])
+def test_name_that_is_given_whatever_the_call_says_is_ours(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """NFS: the answer of a link is lost. The file is healed, and not one that somebody else has restored meanwhile."""
+    stand.put("a.raw", PARTS)
+    stand.damage("a.raw", 9)
+    lost = lose_the_answer(monkeypatch, "link", number, lambda path: path.endswith(".part"))
+    run = stand.restore()
+    assert lost
+    assert run["a.raw"].startswith("OK - Self-healed")
+    assert stand.others == []
+
+
+@pytest.mark.rule("W13", fails_when="a temporary name that cannot be removed fails the file that is in place")
+@pytest.mark.parametrize("does_it", [True, False])
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
+def test_temporary_name_that_cannot_be_removed_fails_nothing(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, number: int, *, does_it: bool
+) -> None:
+    """The file has its final name, on the storage; the other one is tidied away at the end of the run."""
+    stand.put("a.raw", PARTS)
+    stand.damage("a.raw", 9)
+    lost = lose_the_answer(monkeypatch, "unlink", number, lambda path: path.endswith(".part"), does_it=does_it)
+    run = stand.restore()
+    assert lost
+    assert run["a.raw"].startswith("OK - Self-healed")
+    assert stand.others == []
+
+
+@pytest.mark.rule("W13", fails_when="a journal that is made whatever the call says fails its file for good")
+def test_journal_that_is_made_whatever_the_call_says_costs_another_try(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a temporary file: nobody else makes this name, the kernel asked twice after ESTALE."""
+    stand.put("a.raw", JOURNALLED, part_mib=4)
+    lost = lose_the_answer(monkeypatch, "open", errno.EEXIST, lambda path: path.endswith(".journal"))
+    run = stand.restore()
+    assert lost
+    assert run["a.raw"].startswith("OK - Downloaded")
+    assert stand.others == []
+
+
 def test_what_cannot_be_tidied_fails_nothing(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     """All files are right, and the folder cannot be listed any more."""
     stand.put("a.raw", b"first", "H1")
@@ -475,6 +557,19 @@ def test_what_cannot_be_tidied_fails_nothing(stand: Stand, monkeypatch: pytest.M
     with monkeypatch.context() as patch:
         patch.setattr(os, "scandir", listed)
         assert stand.restore()["a.raw"].startswith("OK - Downloaded")
+
+
+def test_single_object_that_is_renamed_whatever_the_call_says_is_there(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NFS: the answer is lost, the client asks again, and the server says that there is no such file (rename(2))."""
+    stand.upload("a.raw", b"of S3")
+    settings = RestoreSettings.from_mapping(QUICK)
+    store = S3ObjectStore(engine_client(stand.proxy.url, settings))
+    lost = lose_the_answer(monkeypatch, "replace", errno.ENOENT, lambda path: path.endswith(".part"))
+    assert download_object(store, BUCKET, stand.key("a.raw"), stand.path("a.raw"), MIB, settings) == len(b"of S3")
+    assert lost
+    assert stand.path("a.raw").read_bytes() == b"of S3"
 
 
 @pytest.mark.rule("W1", fails_when="what is there is removed before the other one has its name")

@@ -23,6 +23,7 @@ from typing import Any
 
 import pytest
 
+from impl import restore_run
 from impl.termination import TaskTerminated
 from tests.chaos import child as chaos_child
 from tests.support.airflow_lines import task_timeout
@@ -524,6 +525,46 @@ def test_sigterm_handler_is_put_back_after_a_good_run(kraken, former):
         kraken.download("a.raw")
 
         assert signal.getsignal(signal.SIGTERM) is former
+
+
+@pytest.fixture
+def no_thread_for_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def start_others(thread: threading.Thread) -> None:
+        if thread.name == "s3-restore-report":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_others)
+
+
+@pytest.mark.rule("R5", fails_when="no thread for the report leaves none, be it in the log")
+@pytest.mark.usefixtures("no_thread_for_a_report")
+def test_report_of_a_check_is_in_the_log_where_no_thread_can_be_started(kraken, caplog):
+    """As many threads as the system gives are there already."""
+    kraken.back_up({"a.raw": raw_bytes(100, "a")}, "a.raw")
+    kraken.destination.mkdir()
+    assert kraken.download("a.raw", verify_only=True)["status"] == "SUCCESS"
+    assert "\nStatus: SUCCESS" in caplog.text
+
+
+@pytest.mark.rule("R5", fails_when="no thread for the report leaves none, be it in the log")
+@pytest.mark.usefixtures("no_thread_for_a_report")
+def test_report_of_a_run_that_hangs_is_in_the_log_where_no_thread_can_be_started(kraken, caplog, monkeypatch):
+    """The run is told to end, and its own thread waits for a file system."""
+    kraken.back_up({"a.raw": raw_bytes(100, "a")}, "a.raw")
+    hangs = threading.Event()
+
+    def make(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        hangs.wait()
+
+    monkeypatch.setattr(restore_run, "make_destination", make)
+    with sigterm_handler(signal.SIG_DFL), pytest.raises(TaskTerminated):
+        kraken.download("a.raw")
+    hangs.set()
+    assert caplog.text.count("\nStatus: COMPLETE FAILURE") == 1
 
 
 @pytest.mark.rule("A5")

@@ -170,3 +170,15 @@ def test_while_the_server_is_away_pushes_become_rare_and_then_frequent_again(mon
     monkeypatch.setattr(publisher._wake, "wait", wait)
     publisher._run()
     assert waits == [10.0, 20.0, 40.0, 60.0, 60.0, 60.0, 5.0, 5.0]
+
+
+def test_no_thread_for_them_costs_the_task_nothing(monkeypatch: pytest.MonkeyPatch):
+    def no_thread(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    ti = TaskInstance()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        with XComPublisher(ti) as publisher:
+            assert publisher.finish(lambda: {"return_value": 1})
+    assert ti.pushes == []

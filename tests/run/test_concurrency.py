@@ -107,9 +107,10 @@ def test_report_is_written_although_another_host_takes_its_temporary_file_for_a_
 
 
 @pytest.mark.rule("R5", fails_when="the name that it has is taken for one that is taken")
-def test_report_whose_link_is_asked_for_twice_is_one(tmp_path, monkeypatch):
-    """R5: NFS loses the answer, asks again, and is told that there is such a file (link(2))."""
-    link, lost = os.link, [FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))]
+@pytest.mark.parametrize("number", [errno.EEXIST, errno.EIO, errno.ETIMEDOUT, errno.ESTALE])
+def test_report_whose_link_is_made_whatever_the_call_says_is_one(tmp_path, monkeypatch, number):
+    """R5: NFS loses the answer, asks again, and is told that there is such a file (link(2)); or gives up (soft)."""
+    link, lost = os.link, [OSError(number, os.strerror(number))]
 
     def link_and_lose(*paths: Path) -> None:
         link(*paths)
@@ -121,6 +122,27 @@ def test_report_whose_link_is_asked_for_twice_is_one(tmp_path, monkeypatch):
     written = write_new_file(tmp_path, ["report.txt", "report_2.txt"], "all is well\n")
 
     assert written == tmp_path / "report.txt"
+    assert list(tmp_path.iterdir()) == [written]
+
+
+@pytest.mark.rule("R5", fails_when="a temporary name that is made whatever the call says costs the report")
+@pytest.mark.parametrize("number", [errno.EEXIST, errno.ESTALE])
+def test_report_whose_temporary_file_is_made_whatever_the_call_says_is_written(tmp_path, monkeypatch, number):
+    """R5: the kernel asks twice after ESTALE, and is told that there is such a file: nobody else makes this name."""
+    real_open, lost = os.open, [OSError(number, os.strerror(number))]
+
+    def open_and_lose(path: Path, *arguments: int) -> int:
+        fd = real_open(path, *arguments)
+        if lost and str(path).endswith(".report"):
+            os.close(fd)
+            raise lost.pop()
+        return fd
+
+    monkeypatch.setattr(os, "open", open_and_lose)
+
+    written = write_new_file(tmp_path, ["report.txt"], "all is well\n")
+
+    assert (lost, written.read_text()) == ([], "all is well\n")
     assert list(tmp_path.iterdir()) == [written]
 
 

@@ -76,8 +76,8 @@ def make_destination(output: Path, project_id: str, settings: RestoreSettings) -
         raise refusal(refusals.NOT_WRITABLE.of(output)) from None
     else:
         if settings.umask is not None:
-            inherited = destination.stat().st_mode & stat.S_ISGID
             with contextlib.suppress(OSError):
+                inherited = destination.stat().st_mode & stat.S_ISGID
                 destination.chmod((_ANY_MODE & ~settings.umask) | inherited)
         try:
             sync_folder(output)

@@ -38,9 +38,11 @@ class Report:
 
     def write(self) -> Path | None:
         """Write it to the destination and log it; where it cannot be written, the log is all there is."""
-        if self._job.verify_only:
-            return self._write_if_there_is_a_place()
-        return self._write()
+        try:
+            return self._write_if_there_is_a_place() if self._job.verify_only else self._write()
+        except Exception as error:  # noqa: BLE001 (out of threads, out of memory: nobody else says what came of the run)
+            self.log_only(f"{type(error).__name__}: {error}")
+            return None
 
     def _write_if_there_is_a_place(self) -> Path | None:
         """A check of a backup needs no disk: neither one that is there, nor one that answers."""

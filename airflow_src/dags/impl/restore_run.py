@@ -134,7 +134,8 @@ class RestoreRun:
         except BaseException as error:
             why = failure_of_refusal(error)
             # With the destination away, a report would be written on the disk below the mount that was lost.
-            self._conclude(lambda: self._so_far(why), writes=not isinstance(error, DestinationGoneError))
+            no_file = "the output location vanished" if isinstance(error, DestinationGoneError) else ""
+            self._conclude(lambda: self._so_far(why), no_file_because=no_file)
             raise
         self._conclude(lambda: summary)
 
@@ -157,7 +158,7 @@ class RestoreRun:
 
     # --- the conclusion --------------------------------------------------------------------------------------------
 
-    def _conclude(self, summarize: Callable[[], RestoreSummary], *, writes: bool = True) -> None:
+    def _conclude(self, summarize: Callable[[], RestoreSummary], *, no_file_because: str = "") -> None:
         """Report the run, unless somebody else does: file, log, metrics."""
         with self._lock:
             if self._is_claimed:
@@ -166,11 +167,11 @@ class RestoreRun:
         summary = summarize()
         count_restore(summary)  # before the report, which may hang with its file system
         report = self._report = Report(self._job, summary)
-        if writes:
-            path = report.write()
-        else:
-            report.log_only("the output location vanished")
+        if no_file_because:
+            report.log_only(no_file_because)
             path = None
+        else:
+            path = report.write()
         self._concluded = Concluded(summary, path, report.text)
         self._is_concluded.set()
 
@@ -181,7 +182,10 @@ class RestoreRun:
         while not worker.wait() and time.monotonic() < noted_at + deadlines.claim_s:
             pass
         if not self._is_claimed:
-            InThread(lambda: self._conclude(lambda: self._so_far(end.why)), "s3-restore-report")
+            try:
+                InThread(lambda: self._conclude(lambda: self._so_far(end.why)), "s3-restore-report")
+            except RuntimeError as error:  # no thread is left to wait for a disk, and this one may not
+                self._conclude(lambda: self._so_far(end.why), no_file_because=str(error))
         if not self._is_concluded.wait(max(0.0, noted_at + deadlines.written_s - time.monotonic())):
             (self._report or Report(self._job, self._so_far(end.why))).log_only("it does not answer in time")
 

@@ -48,8 +48,12 @@ class XComPublisher:
         """Begin."""
         if self._ti is None:
             self._is_done.set()
-        else:
+            return self
+        try:
             threading.Thread(target=self._run, name="s3-restore-xcoms", daemon=True).start()
+        except RuntimeError as error:  # out of threads: a restore must not suffer from what is told of it
+            logging.warning("No XComs are pushed (%s)", error)
+            self._is_done.set()
         return self
 
     def __exit__(self, *_: object) -> None:

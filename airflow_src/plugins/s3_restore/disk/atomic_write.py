@@ -11,6 +11,7 @@ from pathlib import Path
 
 from s3_restore.disk import owners
 from s3_restore.disk.destination import Destination
+from s3_restore.disk.open_file import is_one_file
 from s3_restore.disk.owners import Standing
 from s3_restore.disk.syscalls import TAKEN_AWAY, close_fd, sync_fd, sync_folder
 from s3_restore.disk.temporary_files import CREATE, FILE_MODE, remove_quietly
@@ -81,9 +82,8 @@ def _publish(temporary: Path, paths: Iterable[Path], text: str, umask: int | Non
 def _link(temporary: Path, path: Path) -> None:
     try:
         os.link(temporary, path)
-    except FileExistsError:
-        # NFS asks again where an answer was lost, and is told that the name is taken: by this very file.
-        if not os.path.samestat(os.lstat(temporary), os.lstat(path)):
+    except OSError:
+        if not is_one_file(temporary, path):  # else it has its name, and another one would be a second report
             raise
 
 
@@ -99,13 +99,17 @@ def _rename_onto_reservation(temporary: Path, path: Path) -> None:
 
 
 def _write_temporary(path: Path, text: str, umask: int | None) -> None:
-    """Write it; again where the system says that it is gone, which is no reason to have no report (W13)."""
+    """Write it; again where the system says that it is gone, which is no reason to have no report (W13).
+
+    Or that its name is taken: no other process makes this name, so it is of a try whose answer was lost.
+    """
     for tries_left in reversed(range(_TRIES)):
         try:
             _write(path, text, umask)
         except OSError as error:
-            if error.errno not in TAKEN_AWAY or not tries_left:
+            if error.errno not in {*TAKEN_AWAY, errno.EEXIST} or not tries_left:
                 raise
+            remove_quietly(path)
         else:
             return
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -37,7 +38,7 @@ class Destination:
         self._device = os.stat(path).st_dev
         self._read_only = _is_read_only(path)
         self._safe_folders: dict[Path, tuple[int, int]] = {}
-        self._named_on_storage: set[Path] = set()
+        self._named_on_storage: dict[Path, tuple[int, int]] = {}
         self._making = threading.Lock()
 
     # --- is it there ---------------------------------------------------------------------------------------------
@@ -96,6 +97,9 @@ class Destination:
             if now is None:
                 return  # a link within the destination is looked at each time: it may lead elsewhere by then
             self._safe_folders[above] = now
+            with self._making:
+                if self._named_on_storage.get(above, now) != now:
+                    del self._named_on_storage[above]  # this is another one, that somebody may have made just now
 
     def _folders_above(self, path: Path) -> Iterator[Path]:
         """Folders between the destination and a path, the outermost first."""
@@ -165,10 +169,11 @@ class Destination:
                 raise
             return
         with self._making:
-            self._named_on_storage.discard(folder)  # the one of that name is gone
+            self._named_on_storage.pop(folder, None)  # the one of that name is gone
         if self.umask is not None:
-            inherited = os.stat(folder).st_mode & stat.S_ISGID
-            os.chmod(folder, (_ANY_MODE & ~self.umask) | inherited)
+            with contextlib.suppress(OSError):  # as far as the system lets us (W12)
+                inherited = os.stat(folder).st_mode & stat.S_ISGID
+                os.chmod(folder, (_ANY_MODE & ~self.umask) | inherited)
 
     def sync_names_above(self, path: Path) -> None:
         """Bring the names of the folders above a final path to the storage, that of the destination too.
@@ -183,10 +188,11 @@ class Destination:
             with self._making:
                 if folder in self._named_on_storage:
                     continue
-            if not _is_settled(os.stat(folder)):
+            status = os.stat(folder)
+            if not _is_settled(status):
                 sync_folder(folder.parent)
             with self._making:
-                self._named_on_storage.add(folder)
+                self._named_on_storage[folder] = (status.st_dev, status.st_ino)
 
     def sync_bytes(self, file: OpenFile) -> None:
         """Bring the bytes of somebody else's file to the storage, so that what is read next comes from there.

@@ -250,6 +250,18 @@ class TemporaryFile(OpenFile):
         self.journal_path.unlink(missing_ok=True)
 
 
+def is_one_file(path: Path, other: Path) -> bool:
+    """Whether two names are of one file; false where that cannot be asked.
+
+    A network file system may have given a file its new name although the call says otherwise: an answer was lost, and
+    the server, asked again, said that the name is taken; or nobody asked again.
+    """
+    try:
+        return Identity.of(os.lstat(path)).is_moved(Identity.of(os.lstat(other)))
+    except OSError:
+        return False
+
+
 def journal_of(path: Path) -> Path:
     """Path of the journal that belongs to a temporary file."""
     return path.with_suffix(f".{JOURNAL}")

@@ -135,14 +135,12 @@ class Quarantine:
                     if isinstance(error, FileNotFoundError):
                         raise ChangedMeanwhileError(str(final)) from None
                     raise
-            now = Identity.of(os.lstat(version.path))
-            if not now.is_moved(seen):
-                if now.size != seen.size or not is_wrong(version.path):
-                    _put_back(version.path, final)
-                    remove_quietly(version.record)
-                    raise ChangedMeanwhileError(str(final))
-                version = Quarantined(version.path, version.record, now)
-            return version
+            try:
+                return _as_moved(version, is_wrong)
+            except BaseException:  # it is not known to be corrupted, and whoever it is of looks for it at its path
+                with contextlib.suppress(OSError):  # then it stays there, and so does the record
+                    _put_back(version, final)
+                raise
         finally:
             owners.release(owner)
 
@@ -199,7 +197,7 @@ class Quarantine:
                 remove_quietly(record)
                 continue
             except BaseException:
-                remove_quietly(record)
+                _clear(version)  # an empty file may be there whatever the call says, and without its record for ever
                 raise
             with self._lock:
                 self._records.setdefault(final.parent, _record_names(final.parent)).setdefault(
@@ -304,8 +302,12 @@ def _is(path: Path, identity: Identity) -> bool:
 
 def _tidy(version: Quarantined) -> None:
     """Remove a record that describes nothing, and the empty file that may have reserved its name."""
-    if not _is_forgotten(version.record):
-        return
+    if _is_forgotten(version.record):
+        _clear(version)
+
+
+def _clear(version: Quarantined) -> None:
+    """Remove a record, and the empty file that may have reserved its name, where nothing was set aside."""
     if _mtime_ns(version.path) >= _mtime_ns(version.record):  # what was there before is no reservation of ours
         _withdraw(version)
     else:
@@ -332,12 +334,29 @@ def _rename_onto(final: Path, reservation: Path) -> None:
         os.rename(final, reservation)
 
 
-def _put_back(version: Path, final: Path) -> None:
-    """Undo a move of the wrong file, without overwriting what may have come to ``final`` since."""
+def _as_moved(version: Quarantined, is_wrong: Callable[[Path], bool]) -> Quarantined:
+    """Look at what was moved.
+
+    Raises:
+        ChangedMeanwhileError: when it is not the version of the record, and not corrupted either.
+        OSError: if it cannot be looked at.
+
+    """
+    now, seen = Identity.of(os.lstat(version.path)), version.identity
+    if now.is_moved(seen):
+        return version
+    if now.size != seen.size or not is_wrong(version.path):
+        raise ChangedMeanwhileError(str(version.path))
+    return Quarantined(version.path, version.record, now)
+
+
+def _put_back(version: Quarantined, final: Path) -> None:
+    """Undo a move, without overwriting what may have come to ``final`` since."""
     try:
-        place(version, final)
+        place(version.path, final)
     except FileExistsError:
-        logging.warning("%s was moved to %s, and another file is there now", final, version)
+        logging.warning("%s was moved to %s, and another file is there now", final, version.path)
+    remove_quietly(version.record)
 
 
 def _remove_if_empty(path: Path) -> bool:

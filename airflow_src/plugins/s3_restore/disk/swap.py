@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 from s3_restore.disk.destination import Destination
-from s3_restore.disk.open_file import Identity, TemporaryFile
+from s3_restore.disk.open_file import Identity, TemporaryFile, is_one_file
 from s3_restore.disk.syscalls import NO_HARD_LINKS, sync_folder
-from s3_restore.disk.temporary_files import FILE_MODE
+from s3_restore.disk.temporary_files import FILE_MODE, remove_quietly
 from s3_restore.model.exceptions import ChangedMeanwhileError
 
 
@@ -72,21 +72,20 @@ def place(source: Path, final: Path) -> Identity | None:
     """
     try:
         os.link(source, final, follow_symlinks=False)
-    except FileExistsError:
-        raise
     except OSError as error:
-        if error.errno not in NO_HARD_LINKS:
-            raise
-        if os.path.lexists(final):
-            raise FileExistsError(error.errno, "Something is there", str(final)) from None
-        os.rename(source, final)
-        named = Identity.of(os.lstat(final))
-        sync_folder(final.parent)
-        return named
+        if not is_one_file(source, final):
+            if error.errno not in NO_HARD_LINKS:
+                raise
+            if os.path.lexists(final):
+                raise FileExistsError(error.errno, "Something is there", str(final)) from None
+            os.rename(source, final)
+            named = Identity.of(os.lstat(final))
+            sync_folder(final.parent)
+            return named
     named = Identity.of(os.lstat(final))
     sync_folder(final.parent)
     is_same = Identity.of(os.lstat(final)) == named
-    source.unlink()
+    remove_quietly(source)  # the file has its name by now, and is there once under another one at worst
     return Identity.of(os.lstat(final)) if is_same else None
 
 
@@ -101,7 +100,13 @@ def place_over(source: Path, final: Path) -> Identity:
         OSError: if it cannot be named so.
 
     """
-    os.replace(source, final)
+    moved = Identity.of(os.lstat(source))
+    try:
+        os.replace(source, final)
+    except FileNotFoundError:
+        # NFS asks again where an answer was lost, and is told that the source is gone: to where it should go.
+        if not Identity.of(os.lstat(final)).is_moved(moved):
+            raise
     named = Identity.of(os.lstat(final))
     sync_folder(final.parent)
     return named

@@ -8,7 +8,7 @@ from pathlib import Path
 from s3_restore.disk.journal import Journal, JournalHeader, read_journal
 from s3_restore.disk.open_file import TemporaryFile
 from s3_restore.disk.temporary_files import TemporaryFiles
-from s3_restore.model.exceptions import HashMismatchError, ObjectChangedError
+from s3_restore.model.exceptions import ChangedMeanwhileError, HashMismatchError, ObjectChangedError
 from s3_restore.model.expected_hash import PartLayout
 from s3_restore.model.file_specs import FileSpec
 from s3_restore.model.object_store import ObjectVersion
@@ -65,10 +65,12 @@ def begin(  # noqa: PLR0913
             temporary.cut_to(layout.size)
         if header:
             fetch.journal = Journal(temporary.journal_path, None if checkpoints is not None else header)
-    except BaseException:
+    except BaseException as error:
         if checkpoints is None:  # nothing in it yet, and without a journal it cannot be resumed
             temporary.remove()
         temporary.close()
+        if isinstance(error, FileExistsError):  # no other process makes this name: the kernel asked twice after ESTALE
+            raise ChangedMeanwhileError(str(temporary.journal_path)) from None
         raise
     return temporary, fetch
 

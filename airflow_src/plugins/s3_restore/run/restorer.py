@@ -148,14 +148,12 @@ class Restorer(BestEffortRun):
 
     def _look_again(self, parts: Parts) -> None:
         """Make sure that what is reported as right is still there as it was proved."""
-        right_files = self._ledger.right_files
         parts.progress.near_end(Phase.VERIFYING)
-        if not right_files:
-            return
-        if parts.destination.is_gone():
+        if parts.destination.is_gone():  # also with no right file: the report of failures would be made there too
             self._end_gone("it is another file system now, or none")
             return
-        for right in right_files:  # one after the other: a look takes microseconds, and threads may be out of memory
+        # One after the other: a look takes microseconds, and threads may be out of memory.
+        for right in self._ledger.right_files:
             self._look_once_more(parts, right)
 
     def _look_once_more(self, parts: Parts, right: RightFile) -> None:

@@ -65,3 +65,35 @@ test("a restore that was refused, and then failed in its download, gives the rea
   const shown = describe(run({ state: "failed" }), known);
   assert.deepEqual([shown.word, shown.reason], ["Failed", "a: Hash mismatch"]);
 });
+
+test("a search looks at parameters, run ids and who it was, in every spelling, and says how far back it went", async () => {
+  const hits = Array.from({ length: 250 }, (_, number) => run({ dag_run_id: `hit${number}`, run_after: `2026-01-01T00:00:00.${999 - number}Z` }));
+  const asked = [];
+  globalThis.fetch = /** @type {any} */ (async (/** @type {URL} */ url, /** @type {any} */ { body }) => {
+    const { conf_contains: text, run_after_lte: before = "9" } = body ? JSON.parse(body) : {};
+    asked.push(text ?? decodeURIComponent(url.search));
+    if (url.pathname.includes("/s3_batch_downloader/")) return new Response(JSON.stringify({ detail: "no such DAG" }), { status: 404 });
+    const found = text === "m\\u00fcll" ? hits.filter((each) => each.run_after <= before) : [];
+    return new Response(JSON.stringify({ dag_runs: found.slice(0, 100) }));
+  });
+  const list = new ListData(new AirflowApi(new URL("http://airflow/")));
+  await list.search("müll");
+  assert.deepEqual([list.runs.size, list.searched.before], [100, "2026-01-01T00:00:00.900Z"]);
+  for (const part of ["müll", "m\\u00fcll"]) assert.ok(asked.includes(part), part);
+  for (const part of ["run_id_pattern=müll", "triggering_user_name_pattern=müll"]) assert.ok(asked.some((each) => each.includes(part)), part);
+  await list.search("müll");
+  await list.search("müll");
+  assert.deepEqual([list.runs.size, list.searched.before], [250, ""]);
+});
+
+test("who may see one of the two DAGs only is told of its changes", async () => {
+  const { api } = airflow([run({})]);
+  const list = new ListData(api);
+  await list.refresh();
+  const others = globalThis.fetch;
+  globalThis.fetch = /** @type {any} */ (async (/** @type {URL} */ url, /** @type {any} */ options) =>
+    url.pathname.includes("/s3_batch_downloader/") ? new Response("{}", { status: 403 }) : others(url, options));
+  assert.equal(await list.refresh(), true);
+  globalThis.fetch = /** @type {any} */ (async () => new Response("{}", { status: 403 }));
+  await assert.rejects(list.refresh(), /You may not do this/);
+});

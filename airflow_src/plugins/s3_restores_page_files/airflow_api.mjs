@@ -111,7 +111,33 @@ export class AirflowApi {
    */
   async changedRuns(since) {
     const query = `order_by=-run_after&limit=${PAGE}&updated_at_gte=${encodeURIComponent(new Date(since).toISOString())}`;
-    return (await Promise.all([RESTORE, BATCH].map((dag) => this.allRuns(`dags/${dag}/dagRuns?${query}`)))).flat();
+    return ofBoth((dag) => this.allRuns(`dags/${dag}/dagRuns?${query}`));
+  }
+
+  /**
+   * The newest runs of whatever age that have a text in their parameters, in their run id, or in the name of who started them.
+   * @param {string} text
+   * @param {string} [before] those that were asked for before
+   * @returns {Promise<{runs: Run[], before: string}>} before: there may be more from there on; empty: these were all
+   */
+  async search(text, before = "") {
+    const query = { order_by: "-run_after", limit: String(PAGE), ...(before ? { run_after_lte: before } : {}) };
+    /** @type {Run[][]} */
+    const answers = [];
+    const ask = async (/** @type {() => Promise<Run[]>} */ question) => {
+      const runs = await question();
+      answers.push(runs);
+      return runs;
+    };
+    await Promise.all([
+      ...spellings(text).map((containing) => ask(() => this.runs({ before, containing }))),
+      ...["run_id_pattern", "triggering_user_name_pattern"].map((name) => ofBoth((dag) => ask(async () =>
+        (await this.ask(`dags/${dag}/dagRuns?${new URLSearchParams({ ...query, [name]: text })}`)).dag_runs))),
+    ]);
+    // Each answer ends somewhere else: all is known only back to the latest of these ends.
+    const ends = answers.flatMap((runs) => (runs.length < PAGE ? [] : runs[runs.length - 1].run_after));
+    ends.sort((one, other) => Date.parse(other) - Date.parse(one));
+    return { runs: answers.flat(), before: ends[0] ?? "" };
   }
 
   /**
@@ -264,6 +290,33 @@ export class AirflowApi {
     }
     return true;
   }
+}
+
+/**
+ * Runs of both DAGs; one that the visitor may not see, or that is not there, has none.
+ * @param {(dag: string) => Promise<Run[]>} ask
+ * @returns {Promise<Run[]>}
+ */
+async function ofBoth(ask) {
+  /** @type {ApiError[]} */
+  const refused = [];
+  const answers = await Promise.all([RESTORE, BATCH].map((dag) => ask(dag).catch((error) => {
+    if (!(error instanceof ApiError && [403, 404].includes(error.status))) throw error;
+    refused.push(error);
+    return [];
+  })));
+  if (refused.length === answers.length) throw refused[0];
+  return answers.flat();
+}
+
+/**
+ * A text as databases keep it within JSON: some as it is, others in ASCII.
+ * @param {string} text
+ */
+function spellings(text) {
+  const inJson = JSON.stringify(text).slice(1, -1);
+  const inAscii = inJson.replace(/[^ -~]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  return [...new Set([inJson, inAscii])];
 }
 
 /**

@@ -67,6 +67,8 @@ export class ListData {
     this.hasOlder = false;
     this.oldest = "";
     this.since = 0;
+    /** What was searched for, and from when on there may be more; empty: all of it is there. */
+    this.searched = { text: "", before: "" };
     /** Batches that runs name and Airflow has not, or not any more. @type {Set<string>} */
     this.missing = new Set();
   }
@@ -106,11 +108,13 @@ export class ListData {
   }
 
   /**
-   * Runs of whatever age whose parameters have this text.
+   * Runs of whatever age that have this text: the newest ones, and, asked again, those before them.
    * @param {string} text
    */
   async search(text) {
-    this.add(await this.api.runs({ containing: text }));
+    const { runs, before } = await this.api.search(text, text === this.searched.text ? this.searched.before : "");
+    this.searched = { text, before };
+    this.add(runs);
     await this.addBatches();
   }
 

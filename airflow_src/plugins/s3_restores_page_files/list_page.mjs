@@ -39,7 +39,8 @@ export class ListPage {
     this.olderButton = this.button("Older restores", () => this.data.older());
     this.limit = AT_ONCE;
     this.moreButton = element("button", { type: "button", class: "small", hidden: true, onclick: () => this.showMore() });
-    this.searchButton = this.button("Search all restores", () => this.data.search(this.filter.text.trim()));
+    this.searchButton = this.button("", () => this.data.search(this.filter.text.trim()));
+    this.searched = element("span", { role: "status" });
     const { table, body } = restoreTable("Restores, newest first");
     this.body = body;
     this.empty = element("p", { class: "empty", hidden: true });
@@ -50,7 +51,7 @@ export class ListPage {
       table,
       this.moreButton,
       this.empty,
-      element("p", { class: "foot" }, this.refreshed, " ", this.olderButton, " ", this.searchButton),
+      element("p", { class: "foot" }, this.refreshed, " ", this.olderButton, " ", this.searchButton, " ", this.searched),
     );
     this.observer = new IntersectionObserver((entries) => this.onSeen(entries), { rootMargin: "200px" });
     this.atEnd = new IntersectionObserver((entries) => {
@@ -157,7 +158,19 @@ export class ListPage {
     setHidden(this.empty, nodes.length > 0);
     setText(this.empty, groups.length ? "None of these restores is like this." : "Nothing was restored yet.");
     setHidden(this.olderButton, !this.data.hasOlder);
-    setHidden(this.searchButton, !(this.data.hasOlder && this.filter.text.trim()));
+    this.showSearch(this.filter.text.trim());
+  }
+
+  /** @param {string} text that is looked for */
+  showSearch(text) {
+    const { text: searched, before } = this.data.searched;
+    const isSearched = Boolean(text) && text === searched;
+    setHidden(this.searchButton, !text || (isSearched ? !before : !this.data.hasOlder));
+    setText(this.searchButton, isSearched ? "Search further back" : "Search all restores");
+    const where = `that name “${plain(text)}” in what was asked for, in their run id or by who started them`;
+    setText(this.searched, !isSearched ? ""
+      : before ? `The newest restores ${where} are here, back to ${when(before)}; there may be older ones.`
+        : `All restores ${where} are here.`);
   }
 
   /**

@@ -26,8 +26,9 @@ function airflow(count, secondsEach, refusedOnce) {
       active.delete(runId);
       isBatchStopped ||= runId === batch.dag_run_id;
     },
-    async run() {
-      return { ...batch, state: isBatchStopped ? "failed" : "running" };
+    async run(_dag, runId) {
+      const isActive = runId === batch.dag_run_id ? !isBatchStopped : active.has(runId);
+      return { ...batch, dag_run_id: runId, state: isActive ? "running" : "failed" };
     },
     async runsOfBatch() {
       return [...active].map((runId) => ({ dag_id: "s3_downloader", dag_run_id: runId, state: "running" }));
@@ -72,6 +73,28 @@ test("a batch that was not stopped at once is tried again, also when nothing of 
   for (const count of [0, 3]) {
     const api = airflow(count, 0.1, [batch.dag_run_id]);
     assert.equal(await inNoTime(() => stop(/** @type {any} */ (api), /** @type {any} */ (batch))), count + 1);
-    assert.equal((await api.run()).state, "failed");
+    assert.equal((await api.run(batch.dag_id, batch.dag_run_id)).state, "failed");
   }
+});
+
+test("what was restored since it was asked for stays so: it is not called failed", async () => {
+  const api = airflow(3, 0.1, []);
+  const listed = await api.runsOfBatch();
+  api.runsOfBatch = async () => (api.active.size ? listed : []); // as it was when it was asked for
+  api.active.delete("batch__1");
+  const restored = { ...batch, dag_id: "s3_downloader", dag_run_id: "batch__1" };
+  assert.equal(await stop(/** @type {any} */ (api), /** @type {any} */ (restored)), 0);
+  assert.equal(await inNoTime(() => stop(/** @type {any} */ (api), /** @type {any} */ (batch))), 3);
+});
+
+test("a proxy that refuses one look while a batch is stopped does not end that", async () => {
+  const api = airflow(5, 0.1, []);
+  const { runsOfBatch } = api;
+  let looks = 0;
+  api.runsOfBatch = async () => {
+    looks += 1;
+    if (looks < 3) throw new ApiError(502, "Airflow has an error of its own (502)");
+    return runsOfBatch();
+  };
+  assert.equal(await inNoTime(() => stop(/** @type {any} */ (api), /** @type {any} */ (batch))), 6);
 });

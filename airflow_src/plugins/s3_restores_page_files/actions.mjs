@@ -31,29 +31,34 @@ export async function stop(api, run) {
   let lastGood = Date.now();
   /** @type {Error | null} */
   let failure = null;
+  const tryAgain = (/** @type {unknown} */ error) => {
+    if (!(error instanceof ApiError) || [401, 403].includes(error.status) || !isBatch(run)) throw error;
+    failure = error;
+  };
   const end = async (/** @type {Run} */ each) => {
     try {
+      // Airflow would call a run failed, too, that was restored since it was asked for.
+      if (!isActive(await api.run(each.dag_id, each.dag_run_id))) return true;
       await api.stop(each, NOTE);
       stopped += 1;
       lastGood = Date.now();
       return true;
     } catch (error) {
-      if (!(error instanceof ApiError) || [401, 403].includes(error.status) || !isBatch(run)) throw error;
-      failure = error;
+      tryAgain(error);
       return false;
     }
   };
   let isEnded = !isActive(run) || (await end(run)); // the batch first, so that it starts nothing more
   if (!isBatch(run)) return stopped;
   for (let quietSince = Date.now(); Date.now() - quietSince < QUIET_MS; await new Promise((go) => setTimeout(go, PAUSE_MS))) {
-    const active = await api.runsOfBatch(run.dag_run_id, { active: true });
-    if (!active.length && isEnded) {
+    const active = await api.runsOfBatch(run.dag_run_id, { active: true }).catch(tryAgain);
+    if (active && !active.length && isEnded) {
       failure = null;
       continue;
     }
     if (failure && Date.now() - lastGood > LONGEST_MS) throw failure;
-    isEnded ||= !isActive(await api.run(run.dag_id, run.dag_run_id)) || (await end(run));
-    await forEachOf(active, async (each) => void (await end(each)), 1); // several at once lock one another out where Airflow's database is SQLite
+    isEnded ||= await end(run);
+    await forEachOf(active ?? [], async (each) => void (await end(each)), 1); // several at once lock one another out where Airflow's database is SQLite
     quietSince = Date.now(); // after that, however long it took: those that could not be stopped are tried again
   }
   return stopped;

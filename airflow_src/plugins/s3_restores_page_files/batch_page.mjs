@@ -111,7 +111,7 @@ export class BatchPage {
     const run = /** @type {Run} */ (this.run);
     const children = this.children.runs;
     const summary = this.known.result?.files;
-    if (summary) return summary.map((/** @type {any} */ row) => ({ key: row.run_id || row.raw_file_id, run: children.get(row.run_id) ?? null, restore: ofSummary(row) }));
+    if (summary) return summary.map((/** @type {any} */ row) => ({ key: row.run_id || row.raw_file_id, run: children.get(row.run_id) ?? null, restore: ofSummary(row, run) }));
     const entries = [...children.values()].map((child) => ({
       key: child.dag_run_id, run: child, restore: describe(child, this.children.known(child)) }));
     for (const each of this.started ?? []) {
@@ -160,11 +160,12 @@ export class BatchPage {
 
 /**
  * @param {any} row of the summary
+ * @param {Run} batch
  * @returns {Restore}
  */
-function ofSummary(row) {
+function ofSummary(row, batch) {
   const good = row.status === "SUCCESS" || row.status === "PLANNED";
-  const words = { SUCCESS: "Restored", PLANNED: "Would work", REFUSED: "Refused", "NOT STARTED": "Not started" };
+  const words = { SUCCESS: batch.conf?.verify_only ? "Verified" : "Restored", PLANNED: "Would work", REFUSED: "Refused", "NOT STARTED": "Not started" };
   return {
     title: String(row.raw_file_id),
     about: "",

@@ -97,3 +97,36 @@ test("who may see one of the two DAGs only is told of its changes", async () => 
   globalThis.fetch = /** @type {any} */ (async () => new Response("{}", { status: 403 }));
   await assert.rejects(list.refresh(), /You may not do this/);
 });
+
+test("a run that was deleted is shown no more, and one whose end was missed has ended", async () => {
+  const { api } = airflow([run({ dag_run_id: "deleted" }), run({ dag_run_id: "missed" }), run({ dag_run_id: "goes on" })]);
+  const list = new ListData(api);
+  await list.refresh();
+  globalThis.fetch = /** @type {any} */ (async (/** @type {URL} */ url) => {
+    if (url.pathname.endsWith("/deleted")) return new Response(JSON.stringify({ detail: "no such run" }), { status: 404 });
+    if (url.pathname.endsWith("/missed")) return new Response(JSON.stringify(run({ dag_run_id: "missed", state: "success", end_date: "1" })));
+    const isAsked = url.searchParams.has("state") && url.pathname.includes("/s3_downloader/") && !url.pathname.endsWith("taskInstances");
+    return new Response(JSON.stringify({ task_instances: [], dag_runs: isAsked ? [run({ dag_run_id: "goes on" })] : [] }));
+  });
+  await list.refresh();
+  assert.equal(list.runs.size, 3); // not with each look
+  list.lookedAnew -= 60_000;
+  await list.refresh();
+  assert.deepEqual([...list.runs.values()].map((each) => [each.dag_run_id, each.state]), [["missed", "success"], ["goes on", "running"]]);
+});
+
+test("one row that is refused keeps nobody from the others", async () => {
+  const runs = Array.from({ length: 30 }, (_, number) => run({ dag_run_id: `run${number}`, state: "success", end_date: "1" }));
+  const { api } = airflow(runs);
+  const list = new ListData(api);
+  await list.refresh();
+  globalThis.fetch = /** @type {any} */ (async (/** @type {URL} */ url) =>
+    /run[0-9][/]/.test(url.pathname) ? new Response("{}", { status: 500 }) : new Response(JSON.stringify({ value: { report_path: "/r" } })));
+  await assert.rejects(list.learn(runs), /error of its own/);
+  assert.equal(runs.filter((each) => list.of(each).result).length, 20);
+});
+
+test("a proxy's 404 is none of Airflow's", async () => {
+  globalThis.fetch = /** @type {any} */ (async () => new Response("<html>404 page not found</html>", { status: 404 }));
+  await assert.rejects(new AirflowApi(new URL("http://airflow/")).xcom(run({}), "download_files", "return_value"), /perhaps a proxy/);
+});

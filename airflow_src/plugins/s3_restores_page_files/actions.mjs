@@ -2,9 +2,10 @@
 
 import { ApiError } from "./airflow_api.mjs";
 import { element, say } from "./dom.mjs";
-import { pageOf } from "./frame.mjs";
+import { goTo, pageOf } from "./frame.mjs";
 import { forEachOf, showRefusal } from "./poller.mjs";
 import { asked } from "./questions.mjs";
+import { whatWasStarted } from "./restore_requests.mjs";
 import { isActive, isBatch } from "./restores.mjs";
 import { counted } from "./words.mjs";
 
@@ -106,9 +107,9 @@ export function startButton(api, name, request, isMain = true) {
     try {
       const { dag, conf } = request();
       const run = await api.trigger(dag, conf);
-      location.assign(pageOf(run.dag_id, run.dag_run_id));
+      goTo(pageOf(run.dag_id, run.dag_run_id), () => (button.disabled = false));
     } catch (error) {
-      showRefusal(/** @type {Error} */ (error), "Nothing was started.");
+      showRefusal(/** @type {Error} */ (error), whatWasStarted(error));
       button.disabled = false;
     }
   });

@@ -39,7 +39,7 @@ const SLOW_MS = 30_000;
 
 export class ApiError extends Error {
   /**
-   * @param {number} status HTTP status; 0: no answer
+   * @param {number} status HTTP status; 0: no answer of Airflow's
    * @param {string} message in words
    */
   constructor(status, message) {
@@ -55,6 +55,8 @@ export class AirflowApi {
     this.api = new URL("api/v2/", root);
     /** The server's clock at its last answer, in milliseconds: that of the visitor may be wrong. */
     this.serverTime = 0;
+    /** By how much it is ahead of the visitor's. */
+    this.ahead = 0;
   }
 
   /**
@@ -77,15 +79,22 @@ export class AirflowApi {
       throw new ApiError(0, slow ? `Airflow did not answer within ${SLOW_MS / 1000} s` : "Airflow cannot be reached");
     }
     this.serverTime = Date.parse(answer.headers.get("date") ?? "") || Date.now();
+    this.ahead = this.serverTime - Date.now();
     const text = await answer.text().catch(() => {
       throw new ApiError(0, "Airflow's answer broke off");
     });
-    if (!answer.ok) throw new ApiError(answer.status, inWords(answer.status, text));
-    try {
-      return text ? JSON.parse(text) : null;
-    } catch {
-      throw new ApiError(answer.status, "What answered is not Airflow's API: perhaps a proxy or a login page");
+    const said = parsed(text);
+    // A proxy's "404" says nothing of what Airflow has: it would make a restore one that left no result.
+    if (said === undefined && (answer.ok || answer.status === 404)) {
+      throw new ApiError(0, "What answered is not Airflow's API: perhaps a proxy or a login page");
     }
+    if (!answer.ok) throw new ApiError(answer.status, inWords(answer.status, said));
+    return said;
+  }
+
+  /** What the server's clock says now, in milliseconds. */
+  now() {
+    return Date.now() + this.ahead;
   }
 
   /**
@@ -141,7 +150,15 @@ export class AirflowApi {
   }
 
   /**
-   * Those of them that a batch has started.
+   * All runs that have not ended.
+   * @returns {Promise<Run[]>}
+   */
+  activeRuns() {
+    return ofBoth((dag) => this.allRuns(`dags/${dag}/dagRuns?order_by=-run_after&limit=${PAGE}&state=queued&state=running`));
+  }
+
+  /**
+   * Of the runs that have changed, those that a batch has started.
    * @param {string} batchRunId
    * @param {number} since milliseconds
    * @returns {Promise<Run[]>}
@@ -328,26 +345,34 @@ function runPath(dag, runId) {
 }
 
 /**
- * @param {number} status
  * @param {string} text
+ * @returns {any} null for no text, undefined for one that is no JSON
  */
-function inWords(status, text) {
-  if (status === 401) return "You are not signed in, or your session has ended";
-  if (status === 403) return "You may not do this: your role in Airflow does not allow it";
-  if (status === 404) return `Airflow has not got this: ${detail(text) || "not found"}`;
-  if (status === 429) return "Airflow has too much to do at the moment (429)";
-  if (status >= 500) return `Airflow has an error of its own (${status})`;
-  return `Airflow refused this (${status}): ${detail(text) || "without a reason"}`;
+function parsed(text) {
+  try {
+    return text ? JSON.parse(text) : null;
+  } catch {
+    return undefined;
+  }
 }
 
-/** @param {string} text */
-function detail(text) {
-  try {
-    const said = JSON.parse(text).detail;
-    if (typeof said === "string") return said;
-    if (Array.isArray(said)) return said.map((one) => one?.msg ?? "").filter(Boolean).join("; ");
-    return said?.reason ?? "";
-  } catch {
-    return "";
-  }
+/**
+ * @param {number} status
+ * @param {any} answer
+ */
+function inWords(status, answer) {
+  if (status === 401) return "You are not signed in, or your session has ended";
+  if (status === 403) return "You may not do this: your role in Airflow does not allow it";
+  if (status === 404) return `Airflow has not got this: ${detail(answer) || "not found"}`;
+  if (status === 429) return "Airflow has too much to do at the moment (429)";
+  if (status >= 500) return `Airflow has an error of its own (${status})`;
+  return `Airflow refused this (${status}): ${detail(answer) || "without a reason"}`;
+}
+
+/** @param {any} answer */
+function detail(answer) {
+  const said = answer?.detail;
+  if (typeof said === "string") return said;
+  if (Array.isArray(said)) return said.map((one) => one?.msg ?? "").filter(Boolean).join("; ");
+  return said?.reason ?? "";
 }

@@ -1,6 +1,6 @@
 // The runs that one batch has started: which there are, and what was learnt of each.
 
-import { askedAt, learn } from "./list_data.mjs";
+import { askedAt, learn, lookAnew, LOOK_ANEW_MS } from "./list_data.mjs";
 import { forEachOf } from "./poller.mjs";
 import { isActive } from "./restores.mjs";
 
@@ -26,6 +26,7 @@ export class BatchChildren {
     /** @type {Map<string, Known>} */
     this.knownOf = new Map();
     this.since = 0;
+    this.lookedAnew = Date.now();
     /** Whether results of ended ones are still to be asked for. */
     this.isMoreToLearn = false;
   }
@@ -39,6 +40,10 @@ export class BatchChildren {
     const runs = this.since ? await this.api.changedRunsOfBatch(this.batchRunId, this.since) : await this.api.runsOfBatch(this.batchRunId);
     this.since = askedAt(this.api, begun);
     for (const run of runs) this.runs.set(run.dag_run_id, run);
+    if (begun - this.lookedAnew >= LOOK_ANEW_MS) {
+      this.lookedAnew = begun;
+      await lookAnew(this.api, this.runs, () => this.api.runsOfBatch(this.batchRunId, { active: true }));
+    }
     const begunRuns = [...this.runs.values()].filter((run) => run.state !== "queued" && !summarized.has(run.dag_run_id));
     const running = begunRuns.filter(isActive);
     const ended = begunRuns.filter((run) => !isActive(run) && this.known(run).endedAt !== String(run.end_date));

@@ -73,19 +73,25 @@ export class BatchPage {
   async refresh() {
     this.run = await this.api.run(this.which.dag_id, this.which.dag_run_id);
     const active = isActive(this.run) || Boolean(this.known.children?.some(isActive));
-    if (active || this.complete !== String(this.run.end_date)) {
-      await learn(this.api, this.run, this.known);
-      if (!this.started?.length) this.started = await this.api.xcom(this.run, LIST, "return_value");
-      if (!this.run.conf?.dry_run) {
-        const rows = this.known.result?.files ?? [];
-        await this.children.refresh(new Set(rows.map((/** @type {any} */ row) => row.run_id)));
-        this.known.children = [...this.children.runs.values()];
-      }
-      this.known.why = this.run.state === "failed" && !this.known.result ? await this.whyNotListed(this.run) : "";
-      this.complete = isActive(this.run) || this.children.isMoreToLearn ? "" : String(this.run.end_date);
+    try {
+      if (active || this.complete !== String(this.run.end_date)) await this.learn(this.run);
+    } finally { // one question that is refused keeps nobody from seeing the rest
+      this.render();
     }
-    this.render();
     return isActive(this.run) || this.children.isMoreToLearn || Boolean(this.known.children?.some(isActive));
+  }
+
+  /** @param {Run} run */
+  async learn(run) {
+    await learn(this.api, run, this.known);
+    if (!this.started?.length) this.started = await this.api.xcom(run, LIST, "return_value");
+    if (!run.conf?.dry_run) {
+      const rows = this.known.result?.files ?? [];
+      await this.children.refresh(new Set(rows.map((/** @type {any} */ row) => row.run_id)));
+      this.known.children = [...this.children.runs.values()];
+    }
+    this.known.why = run.state === "failed" && !this.known.result ? await this.whyNotListed(run) : "";
+    this.complete = isActive(run) || this.children.isMoreToLearn ? "" : String(run.end_date);
   }
 
   /**
@@ -123,12 +129,12 @@ export class BatchPage {
   render() {
     const run = /** @type {Run} */ (this.run);
     const restore = describe(run, this.known);
-    this.head.update(restore, run, [["Run", plain(run.dag_run_id)], ["Only files like", plain(run.conf?.include ?? "")]]);
+    this.head.update(restore, run, [["Run", plain(run.dag_run_id)], ["Only files like", plain(run.conf?.include ?? "")]], this.api.now());
     if (isActive(run)) this.plot.add(this.known.progress);
     const entries = this.entries();
     const order = { bad: 0, busy: 1, idle: 2, good: 3 };
     entries.sort((one, other) => order[one.restore.tone] - order[other.restore.tone] || (one.key < other.key ? -1 : 1));
-    const now = Date.now();
+    const now = this.api.now();
     setChildren(this.body, entries.slice(0, this.limit).map(({ key, run: child, restore: each }) => {
       const kept = child ? `run ${key}` : key; // what is started later gets another row, with a link
       const row = this.rows.get(kept) ?? new RestoreRow(child ? pageOf(RESTORE, child.dag_run_id) : "");

@@ -84,6 +84,16 @@ export function pageOf(dag, runId) {
 }
 
 /**
+ * Show another view.
+ * @param {string} href
+ * @param {() => void} leave what is done with this one first: browsers keep it as it is, and show it to who comes back
+ */
+export function goTo(href, leave) {
+  window.addEventListener("pagehide", leave, { once: true });
+  location.assign(href);
+}
+
+/**
  * Airflow's own page of a run, or of a task's log.
  * @param {string} dag
  * @param {string} runId

@@ -10,6 +10,7 @@ import { isActive, isBatch, keyOf } from "./restores.mjs";
  * @typedef {import("./restores.mjs").Known} Known
  */
 
+export const LOOK_ANEW_MS = 60_000;
 const OVERLAP_MS = 5_000; // what was changed while an answer was made is asked for again
 
 /**
@@ -20,6 +21,27 @@ const OVERLAP_MS = 5_000; // what was changed while an answer was made is asked 
  */
 export function askedAt(api, begun) {
   return api.serverTime - (Date.now() - begun) - OVERLAP_MS;
+}
+
+/**
+ * Bring up to date what is shown as going on and is not: a run that was deleted is no change, and a change that a host has
+ * told whose clock is behind is missed.
+ * @param {AirflowApi} api
+ * @param {Map<string, Run>} runs
+ * @param {() => Promise<Run[]>} askForActive all that go on
+ */
+export async function lookAnew(api, runs, askForActive) {
+  const shown = [...runs].filter(([, run]) => isActive(run));
+  if (!shown.length) return;
+  const active = new Set((await askForActive()).map(keyOf));
+  await forEachOf(shown.filter(([, run]) => !active.has(keyOf(run))), async ([key, run]) => {
+    try {
+      runs.set(key, await api.run(run.dag_id, run.dag_run_id));
+    } catch (error) {
+      if (/** @type {{status?: number}} */ (error).status !== 404) throw error;
+      runs.delete(key);
+    }
+  });
 }
 
 /**
@@ -67,9 +89,10 @@ export class ListData {
     this.hasOlder = false;
     this.oldest = "";
     this.since = 0;
+    this.lookedAnew = Date.now();
     /** What was searched for, and from when on there may be more; empty: all of it is there. */
     this.searched = { text: "", before: "" };
-    /** Batches that runs name and Airflow has not, or not any more. @type {Set<string>} */
+    /** Batches that runs name and Airflow has not, not any more, or not for this visitor. @type {Set<string>} */
     this.missing = new Set();
   }
 
@@ -92,6 +115,10 @@ export class ListData {
       const runs = await this.api.changedRuns(this.since);
       this.since = askedAt(this.api, begun);
       this.add(runs);
+    }
+    if (begun - this.lookedAnew >= LOOK_ANEW_MS) {
+      this.lookedAnew = begun;
+      await lookAnew(this.api, this.runs, () => this.api.activeRuns());
     }
     await this.addBatches();
     const active = [...this.runs.values()].filter(isActive);
@@ -151,7 +178,7 @@ export class ListData {
       try {
         this.add([await this.api.run(batchRun(batch).dag_id, batch)]);
       } catch (error) {
-        if (/** @type {{status?: number}} */ (error).status !== 404) throw error;
+        if (![403, 404].includes(/** @type {{status?: number}} */ (error).status ?? 0)) throw error;
         this.missing.add(batch);
       }
     });

@@ -143,7 +143,7 @@ export class ListPage {
     const groups = grouped(this.data.runs.values());
     for (const { run, children } of groups) if (isBatch(run)) this.data.of(run).children = children;
     const shown = groups.filter((group) => matches(group, (run) => this.describe(run), this.filter));
-    const now = Date.now();
+    const now = this.data.api.now();
     const nodes = [];
     for (const { run, children } of shown.slice(0, this.limit)) {
       nodes.push(this.row(run, now, false));

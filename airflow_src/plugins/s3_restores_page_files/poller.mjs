@@ -83,7 +83,7 @@ export function showRefusal(error, more = "") {
 }
 
 /**
- * Do something for each of many, a few at a time.
+ * Do something for each of many, a few at a time. One that is refused keeps none of the others from it, and is told of in the end.
  * @template T
  * @param {T[]} items
  * @param {(item: T) => Promise<void>} act
@@ -91,7 +91,15 @@ export function showRefusal(error, more = "") {
  */
 export async function forEachOf(items, act, atOnce = 4) {
   const left = [...items];
+  /** @type {unknown[]} */
+  const failures = [];
   await Promise.all(Array.from({ length: atOnce }, async () => {
-    for (let item = left.shift(); item !== undefined; item = left.shift()) await act(item);
+    for (let item = left.shift(); item !== undefined; item = left.shift()) {
+      await act(item).catch((error) => {
+        if (!(error instanceof ApiError) || ![403, 404, 500].includes(error.status)) throw error; // of Airflow, not of this one
+        failures.push(error);
+      });
+    }
   }));
+  if (failures.length) throw failures[0];
 }

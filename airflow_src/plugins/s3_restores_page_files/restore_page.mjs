@@ -57,14 +57,22 @@ export class RestorePage {
   async refresh() {
     const { dag_id: dag, dag_run_id: runId } = this.which;
     this.run = await this.api.run(dag, runId);
-    this.known.tasks = await this.api.tasksOf(this.run);
-    await learn(this.api, this.run, this.known);
-    if (!this.known.checked) this.known.checked = await this.api.xcom(this.run, VALIDATE, "return_value");
-    if (!this.plan) this.plan = await this.api.xcom(this.run, VALIDATE, "plan");
-    if (isActive(this.run)) await this.learnOfFiles();
-    else if (this.complete !== String(this.run.end_date)) await this.learnOfEnd(this.run);
-    this.render(this.run);
+    try {
+      await this.learn(this.run);
+    } finally { // one question that is refused keeps nobody from seeing the rest
+      this.render(this.run);
+    }
     return isActive(this.run);
+  }
+
+  /** @param {Run} run */
+  async learn(run) {
+    this.known.tasks = await this.api.tasksOf(run);
+    await learn(this.api, run, this.known);
+    if (!this.known.checked) this.known.checked = await this.api.xcom(run, VALIDATE, "return_value");
+    if (!this.plan) this.plan = await this.api.xcom(run, VALIDATE, "plan");
+    if (isActive(run)) await this.learnOfFiles();
+    else if (this.complete !== String(run.end_date)) await this.learnOfEnd(run);
   }
 
   async learnOfFiles() {
@@ -93,7 +101,7 @@ export class RestorePage {
     const active = isActive(run);
     const { progress, result } = this.known;
     const restore = describe(run, this.known);
-    this.head.update(restore, run, this.facts(run));
+    this.head.update(restore, run, this.facts(run), this.api.now());
     const verifies = run.conf?.verify_only === true;
     if (this.again) setText(this.again, verifies ? "Verify again" : "Restore again");
     setChildren(this.head.buttons, [active ? this.stop : this.again].filter((button) => button !== null));

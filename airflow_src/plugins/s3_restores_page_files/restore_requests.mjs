@@ -1,6 +1,6 @@
 // What starts a restore: from a form, or from a run that is to be done again. Pure functions.
 
-import { BATCH, RESTORE } from "./airflow_api.mjs";
+import { ApiError, BATCH, RESTORE } from "./airflow_api.mjs";
 import { linesOf, readPasted } from "./pasted_ids.mjs";
 
 /** As many runs as Airflow starts for one batch, unless its max_map_length is another. */
@@ -105,4 +105,13 @@ export function failedAgain(batch, rawFileIds) {
   const chosen = { ...(include ? { include } : {}), ...(verify_only ? { verify_only } : {}) };
   if (rawFileIds.length === 1) return { dag: RESTORE, conf: { raw_file_id: rawFileIds[0], ...chosen } };
   return { dag: BATCH, conf: { raw_file_ids: rawFileIds, ...chosen } };
+}
+
+/**
+ * What came of a request that has failed: one that was not answered may have been done all the same.
+ * @param {unknown} error
+ */
+export function whatWasStarted(error) {
+  const isRefused = !(error instanceof ApiError) || (error.status >= 400 && error.status < 500);
+  return isRefused ? "Nothing was started." : "It may have been started all the same: look at the list before you try again.";
 }

@@ -48,8 +48,9 @@ export class RunHead {
    * @param {Restore} restore
    * @param {Run} run
    * @param {[string, Node | string][]} more facts
+   * @param {number} now milliseconds
    */
-  update(restore, run, more) {
+  update(restore, run, more, now) {
     const title = plain(restore.title);
     setText(this.title, title);
     document.title = `${title} – S3 restores`;
@@ -69,7 +70,7 @@ export class RunHead {
       ["Project", plain(restore.project)],
       ["Right", restore.files],
       ["Started", when(run.start_date ?? run.run_after)],
-      ["Took", run.start_date ? duration(secondsOf(run, Date.now())) : UNKNOWN],
+      ["Took", run.start_date ? duration(secondsOf(run, now)) : UNKNOWN],
       ["By", plain(run.triggering_user_name ?? "")],
       ...more,
     ]);

@@ -1,9 +1,9 @@
 // The dialog that starts restores: says what it understood before anything is started.
 
 import { element, setChildren, setHidden, setText } from "./dom.mjs";
-import { pageOf } from "./frame.mjs";
+import { goTo, pageOf } from "./frame.mjs";
 import { readPasted } from "./pasted_ids.mjs";
-import { requestOf, understood } from "./restore_requests.mjs";
+import { requestOf, understood, whatWasStarted } from "./restore_requests.mjs";
 import { plain } from "./words.mjs";
 
 const MOST_SHOWN = 200;
@@ -82,9 +82,9 @@ export class StartDialog {
     this.start.disabled = true;
     try {
       const run = await this.api.trigger(request.dag, request.conf);
-      location.assign(pageOf(run.dag_id, run.dag_run_id));
+      goTo(pageOf(run.dag_id, run.dag_run_id), () => this.node.close());
     } catch (error) {
-      setText(this.wrong, `Nothing was started. ${/** @type {Error} */ (error).message}`);
+      setText(this.wrong, `${/** @type {Error} */ (error).message}. ${whatWasStarted(error)}`);
       setHidden(this.wrong, false);
       this.start.disabled = false;
     }

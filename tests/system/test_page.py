@@ -400,6 +400,45 @@ def test_viewer_sees_all_and_no_buttons_behind_a_path_and_nobody_is_left_without
     expect(page.get_by_role("alert").first).to_be_hidden()
 
 
+@pytest.mark.long
+def test_who_has_the_role_user_starts_stops_and_finds_restores(
+    page: Page, stand: Stand, second: SecondApiServer, source: FaultProxy
+):
+    """Airflow's default role for those who run DAGs; and the page's search as Airflow's database answers it."""
+    odd = "20250117_m\u00fcll_never_measured.raw"
+    odd_run = stand.airflow.api.trigger(DAG_ID, {"raw_file_id": odd}).body["dag_run_id"]
+    source.add(Rule(Throttle(MIB // 2), times=None))
+    page.goto(f"{second.url}/plugin/s3-restores")
+    log_in(page, second, "otto")
+    frame = page.frame_locator("iframe")
+    frame.get_by_role("button", name="Restore …").click()
+    frame.get_by_label("Raw file ids").fill(FOLDER.raw_file_id)
+    frame.get_by_label("Verify only").check()
+    frame.get_by_role("button", name="Verify", exact=True).click()
+    badge, _ = of_page(frame)
+    expect(badge).to_contain_text("Downloading")
+    run_id = run_of(frame)
+    expect(frame.locator(".facts")).to_contain_text("otto")
+    frame.get_by_role("button", name="Stop", exact=True).click()
+    frame.get_by_role("button", name="Stop it").click()
+
+    expect(badge).to_contain_text("Stopped")
+    source.clear()
+    expect(frame.get_by_role("button", name="Verify again")).to_be_visible()
+    expect(frame.get_by_role("alert").filter(has_text=re.compile("."))).to_have_count(0)
+    page.goto(address(second.url))
+    for text, found in (("OTTO", run_id), ("m\u00fcll", odd_run), (f"{run_id[:20]}", run_id)):
+        runs = page.evaluate(
+            """async (text) => {
+                const { AirflowApi } = await import("./airflow_api.mjs");
+                const { runs } = await new AirflowApi(new URL("..", location.href)).search(text);
+                return runs.map((run) => run.dag_run_id);
+            }""",
+            text,
+        )
+        assert found in runs, text
+
+
 PICTURES = {("list", "dark", 1280), ("restore", "dark", 360), ("dialog", "light", 360)}
 LOOKS_BAD = """() => {
   const wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;

@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 from tests.page.test_page_modules import FILES
 from tests.support.airflow_lines import IS_AIRFLOW_2
 from tests.support.chromium import CHROMIUM, started_browser
+from tests.support.npm_packages import npm_package
 
 pytestmark = [
     pytest.mark.timeout(120),
@@ -145,3 +146,128 @@ def test_runs_of_other_dags_get_no_buttons(shown):
     page = shown("?dag=delete_all&run=manual__1", lambda _, path: NOTHING if path.endswith("clear") else (200, other))
     expect(page.get_by_role("alert").first).to_contain_text("This page shows runs of s3_downloader")
     expect(page.get_by_role("button")).to_have_count(0)
+
+
+IDS = [f"20250117_{number}.raw" for number in range(3)]
+LONG = "n" * 500
+ODD = "\u202e" + LONG + "/\U0001f4a5" + 100 * "\u0645\u0644\u0641"
+
+
+def batch_answers(ids: list[str], reason: str, run_id: str = "b") -> Answers:
+    """Of a batch that runs: the first has failed, the second runs, the third is to come."""
+    conf = [{"raw_file_id": raw_file_id, "batch": run_id} for raw_file_id in ids]
+    failed = {**RUN, **ENDED, "state": "failed", "dag_run_id": "c0", "conf": conf[0], "note": reason}
+    running = {**RUN, "dag_run_id": "c1", "conf": conf[1]}
+    progress = {"phase": "downloading", "bytes_total": 4, "bytes_done": 1, "files_total": 2, "files_done": 1}
+    progress |= {"files_failed": 0, "bytes_per_s": 5e6, "eta_s": 70, "runs_total": 3, "runs_ended": 1}
+
+    def answers(_: str, path: str) -> tuple[int, Any]:
+        if path.endswith("dagRuns/list"):
+            return 200, {"dag_runs": [failed, running]}
+        if path.endswith("~/taskInstances"):
+            state = {"dag_id": RUN["dag_id"], "dag_run_id": "c1", "task_id": "download_files", "state": "running"}
+            return 200, {"task_instances": [state]}
+        if path.endswith("xcomEntries/progress"):
+            return 200, {"value": progress}
+        if path.endswith("list_raw_files/xcomEntries/return_value"):
+            return 200, {"value": [{"trigger_run_id": f"c{number}", "conf": each} for number, each in enumerate(conf)]}
+        if path.endswith("c0/taskInstances/download_files/xcomEntries/return_value"):
+            told = {"successful": 0, "total_files": 1, "failed": 1, "first_failure": reason, "what_to_do": reason}
+            return 200, {"value": {**told, "report_path": f"/o/{reason[:100]}/r.txt"}}
+        if path.endswith("/dagRuns"):
+            return 200, {"dag_runs": []}
+        if "/dagRuns/" in path and path.endswith(f"dagRuns/{run_id}"):
+            return 200, {
+                **BATCH,
+                "state": "running",
+                "end_date": None,
+                "conf": {"raw_file_ids": ids, "include": reason},
+            }
+        return NOTHING
+
+    return answers
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_batch_page_is_accessible(shown, width: int, colours: str):
+    page = shown("?dag=s3_batch_downloader&run=b", batch_answers(IDS, "Hash mismatch after download"))
+    page.set_viewport_size({"width": width, "height": 800})
+    page.emulate_media(color_scheme=colours)
+    expect(page.get_by_role("row").filter(has_text=IDS[0])).to_contain_text("Failed")
+    expect(page.get_by_role("row").filter(has_text=IDS[1])).to_contain_text("Downloading")
+    expect(page.get_by_role("row").filter(has_text=IDS[2])).to_contain_text("To be started")
+    expect(page.locator("html")).to_have_class(colours)
+    assert violations(page) == []
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(page.get_by_role("dialog", name="Stop the whole batch?")).to_be_visible()
+    assert violations(page) == []
+
+
+def violations(page: Page) -> list[str]:
+    page.evaluate((npm_package("axe-core") / "axe.min.js").read_text())
+    return page.evaluate("axe.run().then((said) => said.violations.map((one) => `${one.id}: ${one.nodes[0].html}`))")
+
+
+def test_keyboard_is_enough_on_the_page_of_a_batch(shown):
+    page = shown("?dag=s3_batch_downloader&run=b", batch_answers(IDS, "Hash mismatch after download"))
+    stop = page.get_by_role("button", name="Stop", exact=True)
+    expect(stop).to_be_visible()
+    expect(page.get_by_role("row").filter(has_text=IDS[2])).to_be_visible()
+    order = [
+        page.get_by_role("link", name="Skip to the restores"),
+        page.get_by_role("link", name="All restores"),
+        stop,
+        page.get_by_role("link", name="Run in Airflow"),
+        page.get_by_role("link", name="Log of summarize"),
+        page.get_by_role("link", name=IDS[0]),
+        page.get_by_role("link", name=IDS[1]),
+    ]
+    for element in order:
+        page.keyboard.press("Tab")
+        expect(element).to_be_focused()
+    stop.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Go back")).to_be_focused()
+    page.wait_for_timeout(3_500)  # a look at what runs takes nobody's focus away
+    expect(page.get_by_role("button", name="Go back")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(stop).to_be_focused()
+
+
+@pytest.mark.parametrize("query", ["", "?dag=s3_batch_downloader&run=b", "?dag=s3_downloader&run=c0", "?run=gone"])
+@pytest.mark.parametrize("text", [LONG, ODD])
+def test_long_and_odd_texts_stay_within_a_narrow_screen(shown, query: str, text: str):
+    answers = batch_answers([text, *IDS[1:]], text)
+    failed = answers("POST", "dagRuns/list")[1]["dag_runs"][0] | {"triggering_user_name": text, "dag_run_id": "c0"}
+    files = [{"path": text, "result": "failed", "size": 1, "code": "c", "reason": text}]
+    plan = {"destination": f"/{text}", "project_id": text, "raw_file_id": text, "files": []}
+
+    def all_of_it(method: str, path: str) -> tuple[int, Any]:
+        if path.endswith("dagRuns/gone"):
+            return 404, {"detail": f"The run with the id {text} was not found"}
+        if path.endswith("dagRuns/c0"):
+            return 200, {**failed, "conf": {**failed["conf"], "include": text}}
+        if path.endswith("c0/taskInstances"):
+            return 200, {"task_instances": []}
+        if path.endswith("xcomEntries/files"):
+            return 200, {"value": {"files": files, "complete": True, "what_to_do": {"c": text}}}
+        if path.endswith("validate_parameters/xcomEntries/return_value"):
+            return 200, {"value": plan}
+        if path.endswith("dagRuns/list"):
+            return 200, {"dag_runs": [failed | {"conf": {**failed["conf"], "include": text}}]}
+        return answers(method, path)
+
+    page = shown(query, all_of_it)
+    page.set_viewport_size({"width": 360, "height": 800})
+    if query == "?run=gone":
+        expect(page.get_by_role("alert").first).to_contain_text("was not found")
+    else:
+        expect(page.locator("tbody tr").first).to_contain_text("Failed" if query else "Running")
+    wide = page.evaluate(
+        """() => [...document.querySelectorAll("body *")].filter((one) => one.getBoundingClientRect().right > innerWidth + 1
+            && !one.closest(".unseen, thead, pre")).map((one) => `${one.tagName}.${one.className}`)"""
+    )
+    assert wide == []
+    assert "\u202e" not in page.locator("body").inner_text()

@@ -3,7 +3,7 @@
 import { ApiError } from "./airflow_api.mjs";
 import { append, element, setHidden } from "./dom.mjs";
 import { loginLink } from "./frame.mjs";
-import { when } from "./words.mjs";
+import { plain, when } from "./words.mjs";
 
 const SOON_MS = 3_000;
 const SELDOM_MS = 20_000;
@@ -58,7 +58,7 @@ export class Poller {
  */
 export function showTrouble(error, more = "", retry) {
   const place = /** @type {HTMLElement} */ (document.querySelector("#trouble"));
-  const told = error ? `${error.message}. ${more}` : "";
+  const told = error ? `${plain(error.message)}. ${more}` : "";
   if (place.dataset.told === told) return;
   place.dataset.told = told;
   place.replaceChildren();
@@ -78,7 +78,7 @@ export function showRefusal(error, more = "") {
   const place = /** @type {HTMLElement} */ (document.querySelector("#refusal"));
   place.replaceChildren();
   if (!error) return;
-  append(place, element("span", {}, `${error.message}. ${more}`), " ",
+  append(place, element("span", {}, `${plain(error.message)}. ${more}`), " ",
     element("button", { type: "button", class: "small", onclick: () => showRefusal(null) }, "Close"));
 }
 

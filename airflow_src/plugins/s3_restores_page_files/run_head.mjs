@@ -30,7 +30,8 @@ export class RunHead {
     this.facts = element("dl", { class: "facts" });
     this.reportPath = element("code", {});
     this.report = element("p", { class: "report-path", hidden: true }, "Report: ", this.reportPath, " ",
-      copyButton(() => this.reportPath.textContent ?? "", "the path of the report"));
+      copyButton(() => this.copied, "the path of the report"));
+    this.copied = "";
     this.links = element("p", { class: "links" });
     this.linkLog = (/** @type {string} */ task) => this.links.replaceChildren(
       airflowLink(airflowPageOf(dag, runId), "Run in Airflow"), " ",
@@ -64,7 +65,8 @@ export class RunHead {
     setHidden(this.why, !restore.reason);
     this.why.classList.toggle("bad", restore.tone === "bad");
     this.why.setAttribute("aria-label", restore.tone === "bad" ? "Why it failed" : "What it waits for");
-    setText(this.reportPath, restore.report);
+    this.copied = restore.report; // as it is; what is shown says what it hides
+    setText(this.reportPath, plain(restore.report));
     setHidden(this.report, !restore.report);
     this.setFacts([
       ["Project", plain(restore.project)],

@@ -84,7 +84,7 @@ export class StartDialog {
       const run = await this.api.trigger(request.dag, request.conf);
       goTo(pageOf(run.dag_id, run.dag_run_id), () => this.node.close());
     } catch (error) {
-      setText(this.wrong, `${/** @type {Error} */ (error).message}. ${whatWasStarted(error)}`);
+      setText(this.wrong, `${plain(/** @type {Error} */ (error).message)}. ${whatWasStarted(error)}`);
       setHidden(this.wrong, false);
       this.start.disabled = false;
     }

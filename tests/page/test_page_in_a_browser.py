@@ -141,6 +141,57 @@ def test_a_batch_that_was_refused_says_why(shown):
     expect(page.get_by_role("link", name="Log of list_raw_files")).to_be_visible()
 
 
+def test_what_was_not_answered_may_have_been_started(shown):
+    def answers(method: str, path: str) -> tuple[int, Any]:
+        if path.endswith("/dagRuns") and method == "POST":
+            return 504, {}
+        if path.endswith("dagRuns/list"):
+            return 200, {"dag_runs": []}
+        return (200, {**RUN, **ENDED, "state": "failed"}) if path.endswith("dagRuns/manual__1") else NOTHING
+
+    page = shown("?restore=a.raw", answers)
+    page.get_by_role("dialog").get_by_role("button", name="Restore", exact=True).click()
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("It may have been started all the same")
+    page.goto(f"{BASE}?run=manual__1")
+    page.get_by_role("button", name="Restore again").click()
+    expect(page.get_by_role("alert").filter(has_text="It may have been started all the same")).to_be_visible()
+
+
+def test_one_question_that_is_refused_hides_nothing_else(shown):
+    """A role that may see runs and no XComs; a value that Airflow cannot read any more."""
+
+    def answers(_: str, path: str) -> tuple[int, Any]:
+        if path.endswith("dagRuns/manual__1"):
+            return 200, {**RUN, **ENDED, "state": "failed"}
+        return (403, {}) if "xcomEntries" in path else (200, {"task_instances": []})
+
+    page = shown("?run=manual__1", answers)
+    expect(page.get_by_role("alert").first).to_contain_text("You may not do this")
+    expect(page.get_by_role("heading", name="sample.d")).to_be_visible()
+    expect(page.locator("header .badge")).to_contain_text("Failed")
+    expect(page.get_by_role("link", name="Run in Airflow")).to_be_visible()
+
+
+def test_who_comes_back_from_what_was_started_can_start_again(shown):
+    """Browsers keep a page as it was when it was left, and show it so to who goes back."""
+
+    def answers(method: str, path: str) -> tuple[int, Any]:
+        if method == "POST" and path.endswith("/dagRuns"):
+            return 200, {**RUN, "dag_run_id": "manual__2"}
+        if path.endswith("dagRuns/manual__1"):
+            return 200, {**RUN, **ENDED, "state": "failed"}
+        return (200, {"task_instances": []}) if path.endswith("taskInstances") else NOTHING
+
+    page = shown("?run=manual__1", answers)
+    page.route("**/*run=manual__2", lambda route: route.fulfill(status=204))  # "stay where you are"
+    again = page.get_by_role("button", name="Restore again")
+    with page.expect_request("**/*run=manual__2"):
+        again.click()
+    expect(again).to_be_disabled()
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))")
+    expect(again).to_be_enabled()
+
+
 def test_runs_of_other_dags_get_no_buttons(shown):
     other = {**RUN, **ENDED, "dag_id": "delete_all", "state": "success"}
     page = shown("?dag=delete_all&run=manual__1", lambda _, path: NOTHING if path.endswith("clear") else (200, other))

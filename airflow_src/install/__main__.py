@@ -13,6 +13,7 @@ Runs on the Python of whatever machine has the folders, from 3.9 on (RHEL 9); Ai
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
 from pathlib import Path
@@ -42,11 +43,17 @@ def main(arguments: list[str]) -> None:
         )
     if not dest and not (dags and plugins):
         raise SystemExit(f"Nothing was done: say where, as in: {_USAGE.format(command)}")
-    folders = _folders(dags, plugins, dest)
-    if command == "uninstall":
-        _uninstall(folders)
-    else:
-        _install(folders, python, is_host=bool(dest))
+    try:
+        folders = _folders(dags, plugins, dest)
+        if command == "uninstall":
+            _uninstall(folders)
+        else:
+            _install(folders, python, is_host=bool(dest))
+    except OSError as error:
+        raise SystemExit(
+            f"Broke off: {error.strerror}: {error.filename}. Nothing of others was changed; when that is mended, "
+            "the same command goes on where this one ended"
+        ) from None
 
 
 def _folders(dags: str, plugins: str, dest: str) -> list[Folder]:
@@ -66,7 +73,20 @@ def _folders(dags: str, plugins: str, dest: str) -> list[Folder]:
     if paths[0].samefile(paths[1]):
         # One list for both would be overwritten by the other's.
         raise SystemExit("Nothing was done: DAGS and PLUGINS are the same folder; Airflow needs two")
+    for path in paths:
+        _lock(path)
     return [Folder(paths[0].resolve(), of_dags), Folder(paths[1].resolve(), of_plugins)]
+
+
+def _lock(folder: Path) -> None:
+    """Keep others who install out of a folder until this process ends; where locks are unknown, nobody."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SystemExit(f"Nothing was done: another make install or make uninstall is at work in {folder}") from None
+    except OSError:
+        os.close(opened)
 
 
 def _install(folders: list[Folder], python: str, *, is_host: bool) -> None:

@@ -98,16 +98,25 @@ class Folder:
                 done.written += 1
         self._remove(old.files.keys() - wanted.keys(), done)
         add_lines(self.path / ".airflowignore", missing)
-        self._list(Installed(version, wanted, {}, listed.ignore_lines))
+        kept = self._remove_lines([line for line in lines if line not in self.part.ignore_lines])
+        ours = [line for line in listed.ignore_lines if line in self.part.ignore_lines or line in kept]
+        self._list(Installed(version, wanted, {}, ours))
         return done
 
     def uninstall(self) -> Done:
         """Remove what is as it was installed, our lines of ``.airflowignore``, and the list."""
         done = Done()
         self._remove(self.installed.files.keys() | self.installed.before.keys(), done)
-        remove_lines(self.path / ".airflowignore", self.installed.ignore_lines)
-        (self.path / LIST).unlink(missing_ok=True)
+        self._remove_lines(self.installed.ignore_lines)
+        for file in (self.path / LIST, _begun(self.path / LIST)):
+            file.unlink(missing_ok=True)
         return done
+
+    def _remove_lines(self, lines: list[str]) -> list[str]:
+        """Remove lines of ours but those of folders in which something is left: Airflow would run that."""
+        kept = [line for line in lines if (self.path / line.rstrip("/")).exists()]
+        remove_lines(self.path / ".airflowignore", [line for line in lines if line not in kept])
+        return kept
 
     def _problem(self, path: str, content: bytes) -> str:
         target = self.path / path
@@ -143,6 +152,7 @@ class Folder:
 
     def _remove(self, paths: Any, done: Done) -> None:
         for path in sorted(paths):
+            _begun(self.path / path).unlink(missing_ok=True)
             here = self._read(path)
             if here is None:
                 continue
@@ -193,9 +203,14 @@ def _hash(content: bytes) -> str:
 def _write(target: Path, content: bytes) -> None:
     """A process of Airflow that reads meanwhile sees the old file or the new one."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    new = target.with_name(f".{target.name}.new")
+    new = _begun(target)
     new.write_bytes(content)
     new.replace(target)
+
+
+def _begun(target: Path) -> Path:
+    """Where a file is before it is complete: what was killed meanwhile leaves it there."""
+    return target.with_name(f".{target.name}.new")
 
 
 def _remove_if_empty(folder: Path) -> None:

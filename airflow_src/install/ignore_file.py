@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,4 +49,12 @@ def _read(file: Path) -> str:
 
 
 def _write(file: Path, text: str) -> None:
-    file.write_bytes(text.encode("utf-8", "surrogateescape"))
+    """All of it or nothing, also where the disk is full: a link stays one, mode and owner stay."""
+    target = file.resolve()
+    new = target.with_name(f".{target.name}.new")
+    new.write_bytes(text.encode("utf-8", "surrogateescape"))
+    if target.exists():
+        shutil.copymode(target, new)
+        with contextlib.suppress(OSError):
+            os.chown(new, target.stat().st_uid, target.stat().st_gid)
+    new.replace(target)

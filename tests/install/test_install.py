@@ -1,7 +1,9 @@
 """`make install` in folders of all kinds: what it writes, what it refuses, what it leaves behind."""
 
+import fcntl
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import packaging
 import pytest
 
 from airflow_src.install.folder import LIST, Folder
+from airflow_src.install.ignore_file import add_lines
 from airflow_src.install.packages import read_floors
 from airflow_src.install.sources import Part
 
@@ -203,6 +206,81 @@ def test_an_installation_that_broke_off_is_completed_or_taken_out(airflow, monke
         else:
             assert begun.uninstall().kept == []
             assert list(dags.glob("impl/[ab].py")) == []
+
+
+def test_an_installation_that_was_killed_leaves_nothing_after_its_removal(airflow, monkeypatch: pytest.MonkeyPatch):
+    dags, _ = airflow
+    before = contents(dags)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", _die_at_b)
+        with pytest.raises(KeyboardInterrupt):
+            Folder(dags, Part({"impl/a.py": b"1", "impl/b.py": b"2"}, ("impl/",))).install("0.1")
+    assert [path.name for path in dags.rglob(".*.new")] == [".b.py.new"]
+    Folder(dags, Part({"impl/a.py": b"1", "impl/b.py": b"2"}, ("impl/",))).uninstall()
+    assert contents(dags) == before
+    assert not (dags / "impl").exists()
+
+
+def _die_at_b(path: Path, target: Path) -> None:
+    if target.name == "b.py":
+        raise KeyboardInterrupt
+    path.rename(target)
+
+
+def test_a_full_disk_leaves_the_ignore_file_of_others_whole(airflow):
+    ignored = airflow[0] / ".airflowignore"
+    ignored.write_text("theirs/\n" * 1000)
+    ignored.chmod(0o664)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(OSError, match="large"):
+            add_lines(ignored, ["impl/"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert ignored.read_text() == "theirs/\n" * 1000
+    linked = airflow[0] / "linked"
+    linked.symlink_to(ignored)
+    add_lines(linked, ["impl/"])
+    assert linked.is_symlink()
+    assert ignored.read_text() == "theirs/\n" * 1000 + "impl/\n"
+    assert ignored.stat().st_mode & 0o777 == 0o664
+
+
+def test_what_cannot_be_written_is_said_in_one_line_and_gone_on_with(airflow):
+    (airflow[1] / "common/.constants.py.new").mkdir(parents=True)
+    ran = run("install", *airflow)
+    assert ran.returncode == 1
+    assert ran.stderr.startswith(f"Broke off: Is a directory: {airflow[1].resolve()}/common/.constants.py.new. ")
+    assert ran.stderr.count("\n") == 1
+    (airflow[1] / "common/.constants.py.new").rmdir()
+    assert run("install", *airflow).returncode == 0
+    assert run("uninstall", *airflow).returncode == 0
+    assert not (airflow[1] / "common").exists()
+
+
+def test_two_at_once_are_one_after_the_other(airflow):
+    folder = os.open(airflow[1], os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    before = contents(airflow[0].parent)
+    for command in ("install", "uninstall"):
+        ran = run(command, *airflow)
+        assert ran.stderr == (f"Nothing was done: another make install or make uninstall is at work in {airflow[1]}\n")
+    assert contents(airflow[0].parent) == before
+    os.close(folder)
+    assert run("install", *airflow).returncode == 0
+
+
+def test_ignore_lines_go_with_their_folder_and_not_before_it(airflow):
+    dags, _ = airflow
+    Folder(dags, Part({"old/a.py": b"1\n", "kept/b.py": b"1\n"}, ("old/", "kept/"))).install("0.1")
+    (dags / "kept/b.py").write_text("by_hand = 1\n")
+    Folder(dags, Part({"new/a.py": b"1\n"}, ("new/",))).install("0.2")
+    theirs = "# mine\nhelpers/\nshared/\n"
+    assert (dags / ".airflowignore").read_text() == f"{theirs}kept/\nnew/\n"
+    (dags / "new/a.py").write_text("by_hand = 1\n")  # Airflow would run it without its line
+    assert Folder(dags, Part({})).uninstall().kept == ["new/a.py"]
+    assert (dags / ".airflowignore").read_text() == f"{theirs}kept/\nnew/\n"
 
 
 @pytest.mark.parametrize(

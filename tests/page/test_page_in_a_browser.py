@@ -1,5 +1,6 @@
 """The page in real Chromium, with answers of Airflow that are made up: what is hard to bring about in a real one."""
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -204,45 +205,39 @@ LONG = "n" * 500
 ODD = "\u202e" + LONG + "/\U0001f4a5" + 100 * "\u0645\u0644\u0641"
 
 
-def batch_answers(ids: list[str], reason: str, run_id: str = "b") -> Answers:
+def by_end(said: dict[str, tuple[int, Any]]) -> Answers:
+    """Answers by how a path ends; the first that fits."""
+    return lambda _, path: next((answer for end, answer in said.items() if path.endswith(end)), NOTHING)
+
+
+def of_batch(ids: list[str], reason: str) -> dict[str, tuple[int, Any]]:
     """Of a batch that runs: the first has failed, the second runs, the third is to come."""
-    conf = [{"raw_file_id": raw_file_id, "batch": run_id} for raw_file_id in ids]
+    conf = [{"raw_file_id": raw_file_id, "batch": "b"} for raw_file_id in ids]
+    started = [{"trigger_run_id": f"c{number}", "conf": each} for number, each in enumerate(conf)]
     failed = {**RUN, **ENDED, "state": "failed", "dag_run_id": "c0", "conf": conf[0], "note": reason}
     running = {**RUN, "dag_run_id": "c1", "conf": conf[1]}
+    batch = {**BATCH, "state": "running", "end_date": None, "conf": {"raw_file_ids": ids, "include": reason}}
+    task = {"dag_id": RUN["dag_id"], "dag_run_id": "c1", "task_id": "download_files", "state": "running"}
     progress = {"phase": "downloading", "bytes_total": 4, "bytes_done": 1, "files_total": 2, "files_done": 1}
     progress |= {"files_failed": 0, "bytes_per_s": 5e6, "eta_s": 70, "runs_total": 3, "runs_ended": 1}
-
-    def answers(_: str, path: str) -> tuple[int, Any]:
-        if path.endswith("dagRuns/list"):
-            return 200, {"dag_runs": [failed, running]}
-        if path.endswith("~/taskInstances"):
-            state = {"dag_id": RUN["dag_id"], "dag_run_id": "c1", "task_id": "download_files", "state": "running"}
-            return 200, {"task_instances": [state]}
-        if path.endswith("xcomEntries/progress"):
-            return 200, {"value": progress}
-        if path.endswith("list_raw_files/xcomEntries/return_value"):
-            return 200, {"value": [{"trigger_run_id": f"c{number}", "conf": each} for number, each in enumerate(conf)]}
-        if path.endswith("c0/taskInstances/download_files/xcomEntries/return_value"):
-            told = {"successful": 0, "total_files": 1, "failed": 1, "first_failure": reason, "what_to_do": reason}
-            return 200, {"value": {**told, "report_path": f"/o/{reason[:100]}/r.txt"}}
-        if path.endswith("/dagRuns"):
-            return 200, {"dag_runs": []}
-        if "/dagRuns/" in path and path.endswith(f"dagRuns/{run_id}"):
-            return 200, {
-                **BATCH,
-                "state": "running",
-                "end_date": None,
-                "conf": {"raw_file_ids": ids, "include": reason},
-            }
-        return NOTHING
-
-    return answers
+    result = {"successful": 0, "total_files": 1, "failed": 1, "first_failure": reason, "what_to_do": reason}
+    result["report_path"] = f"/o/{reason[:100]}/r.txt"
+    return {
+        "dagRuns/list": (200, {"dag_runs": [failed, running]}),
+        "/dagRuns": (200, {"dag_runs": []}),
+        "~/taskInstances": (200, {"task_instances": [task]}),
+        "xcomEntries/progress": (200, {"value": progress}),
+        "list_raw_files/xcomEntries/return_value": (200, {"value": started}),
+        "c0/taskInstances/download_files/xcomEntries/return_value": (200, {"value": result}),
+        "dagRuns/b": (200, batch),
+        "dagRuns/c0": (200, failed),
+    }
 
 
 @pytest.mark.parametrize("width", [360, 1280])
 @pytest.mark.parametrize("colours", ["light", "dark"])
 def test_batch_page_is_accessible(shown, width: int, colours: str):
-    page = shown("?dag=s3_batch_downloader&run=b", batch_answers(IDS, "Hash mismatch after download"))
+    page = shown("?dag=s3_batch_downloader&run=b", by_end(of_batch(IDS, "Hash mismatch after download")))
     page.set_viewport_size({"width": width, "height": 800})
     page.emulate_media(color_scheme=colours)
     expect(page.get_by_role("row").filter(has_text=IDS[0])).to_contain_text("Failed")
@@ -261,7 +256,7 @@ def violations(page: Page) -> list[str]:
 
 
 def test_keyboard_is_enough_on_the_page_of_a_batch(shown):
-    page = shown("?dag=s3_batch_downloader&run=b", batch_answers(IDS, "Hash mismatch after download"))
+    page = shown("?dag=s3_batch_downloader&run=b", by_end(of_batch(IDS, "Hash mismatch after download")))
     stop = page.get_by_role("button", name="Stop", exact=True)
     expect(stop).to_be_visible()
     expect(page.get_by_role("row").filter(has_text=IDS[2])).to_be_visible()
@@ -290,35 +285,55 @@ def test_keyboard_is_enough_on_the_page_of_a_batch(shown):
 @pytest.mark.parametrize("query", ["", "?dag=s3_batch_downloader&run=b", "?dag=s3_downloader&run=c0", "?run=gone"])
 @pytest.mark.parametrize("text", [LONG, ODD])
 def test_long_and_odd_texts_stay_within_a_narrow_screen(shown, query: str, text: str):
-    answers = batch_answers([text, *IDS[1:]], text)
-    failed = answers("POST", "dagRuns/list")[1]["dag_runs"][0] | {"triggering_user_name": text, "dag_run_id": "c0"}
+    said = of_batch([text, *IDS[1:]], text)
+    failed = {**said["dagRuns/c0"][1], "triggering_user_name": text}
+    failed["conf"] = {**failed["conf"], "include": text}
     files = [{"path": text, "result": "failed", "size": 1, "code": "c", "reason": text}]
     plan = {"destination": f"/{text}", "project_id": text, "raw_file_id": text, "files": []}
-
-    def all_of_it(method: str, path: str) -> tuple[int, Any]:
-        if path.endswith("dagRuns/gone"):
-            return 404, {"detail": f"The run with the id {text} was not found"}
-        if path.endswith("dagRuns/c0"):
-            return 200, {**failed, "conf": {**failed["conf"], "include": text}}
-        if path.endswith("c0/taskInstances"):
-            return 200, {"task_instances": []}
-        if path.endswith("xcomEntries/files"):
-            return 200, {"value": {"files": files, "complete": True, "what_to_do": {"c": text}}}
-        if path.endswith("validate_parameters/xcomEntries/return_value"):
-            return 200, {"value": plan}
-        if path.endswith("dagRuns/list"):
-            return 200, {"dag_runs": [failed | {"conf": {**failed["conf"], "include": text}}]}
-        return answers(method, path)
-
-    page = shown(query, all_of_it)
+    said |= {
+        "dagRuns/gone": (404, {"detail": f"The run with the id {text} was not found"}),
+        "dagRuns/list": (200, {"dag_runs": [failed]}),
+        "dagRuns/c0": (200, failed),
+        "c0/taskInstances": (200, {"task_instances": []}),
+        "xcomEntries/files": (200, {"value": {"files": files, "complete": True, "what_to_do": {"c": text}}}),
+        "validate_parameters/xcomEntries/return_value": (200, {"value": plan}),
+    }
+    page = shown(query, by_end(said))
     page.set_viewport_size({"width": 360, "height": 800})
     if query == "?run=gone":
         expect(page.get_by_role("alert").first).to_contain_text("was not found")
     else:
         expect(page.locator("tbody tr").first).to_contain_text("Failed" if query else "Running")
     wide = page.evaluate(
-        """() => [...document.querySelectorAll("body *")].filter((one) => one.getBoundingClientRect().right > innerWidth + 1
-            && !one.closest(".unseen, thead, pre")).map((one) => `${one.tagName}.${one.className}`)"""
+        """() => [...document.querySelectorAll("body *")].filter((one) => !one.closest(".unseen, thead, pre")
+            && one.getBoundingClientRect().right > innerWidth + 1).map((one) => `${one.tagName}.${one.className}`)"""
     )
     assert wide == []
     assert "\u202e" not in page.locator("body").inner_text()
+
+
+def test_a_backup_that_was_only_verified_is_not_called_restored(shown):
+    summary = {"total": 1, "successful": 1, "failed": 0, "mode": "verify_only"}
+    summary["files"] = [{"raw_file_id": IDS[0], "run_id": "c0", "status": "SUCCESS", "files": "1/1"}]
+    said = {
+        "dagRuns/list": (200, {"dag_runs": []}),
+        "summarize/xcomEntries/return_value": (200, {"value": summary}),
+        "dagRuns/b": (200, {**BATCH, "state": "success", "conf": {"raw_file_ids": IDS[:1], "verify_only": True}}),
+    }
+    page = shown("?dag=s3_batch_downloader&run=b", by_end(said))
+    expect(page.get_by_role("row").filter(has_text=IDS[0])).to_contain_text("Verified")
+    expect(page.locator("main")).not_to_contain_text("Restored")
+
+
+def test_how_long_it_runs_is_told_by_the_servers_clock(shown):
+    page = shown("", by_end({"dagRuns/list": (200, {"dag_runs": []})}))
+    page.clock.install(time="2026-01-01T05:00:00Z")  # the server's: 00:02
+    page.route(
+        "**/api/v2/**",
+        lambda route: route.fulfill(
+            json=RUN if route.request.url.endswith("manual__1") else {"task_instances": []},
+            headers={"date": "Thu, 01 Jan 2026 00:02:00 GMT"},
+        ),
+    )
+    page.goto(f"{BASE}?run=manual__1")
+    expect(page.locator(".facts")).to_contain_text(re.compile(r"Took2 min \d+ s"))

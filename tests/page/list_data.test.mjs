@@ -126,6 +126,28 @@ test("one row that is refused keeps nobody from the others", async () => {
   assert.equal(runs.filter((each) => list.of(each).result).length, 20);
 });
 
+test("an Airflow that gives fewer at once than are asked for has them all the same", async () => {
+  const runs = Array.from({ length: 120 }, (_, number) => run({ dag_run_id: `run${number}`, run_after: `2026-01-01T00:00:00.${999 - number}Z`, conf: { batch: "b" } }));
+  globalThis.fetch = /** @type {any} */ (async (/** @type {URL} */ url, /** @type {any} */ { body }) => {
+    const { page_offset: offset, run_after_lte: before = "9" } = body ? JSON.parse(body) : {};
+    const found = runs.filter((each) => each.run_after <= before);
+    const at = offset ?? Number(url.searchParams.get("offset"));
+    const isOther = !body && !url.pathname.includes("/s3_downloader/");
+    return new Response(JSON.stringify({ dag_runs: isOther ? [] : found.slice(at, at + 50), total_entries: isOther ? 0 : found.length }));
+  });
+  const api = new AirflowApi(new URL("http://airflow/"));
+  assert.equal((await api.runsOfBatch("b")).length, 120);
+  assert.equal((await api.changedRuns(0)).length, 120);
+  const list = new ListData(api);
+  list.missing.add("b");
+  list.addPage(await api.runs());
+  for (let page = 0; list.hasOlder; page += 1) {
+    assert.ok(page < 4);
+    await list.older();
+  }
+  assert.equal(list.runs.size, 120);
+});
+
 test("a proxy's 404 is none of Airflow's", async () => {
   globalThis.fetch = /** @type {any} */ (async () => new Response("<html>404 page not found</html>", { status: 404 }));
   await assert.rejects(new AirflowApi(new URL("http://airflow/")).xcom(run({}), "download_files", "return_value"), /perhaps a proxy/);

@@ -199,3 +199,11 @@ test("of a run that was ended before it could tell of its files, the report coun
   assert.deepEqual(words({ reported }), [["a", "Failed", "Changed meanwhile"], ["c", "Not known", ""], ["b", "Restored", ""]]);
   assert.deepEqual(words({}), [["c", "Not known", ""], ["a", "Restored", ""], ["b", "Restored", ""]]);
 });
+
+test("a list with many batches of a thousand pasted ids does not read them each time", () => {
+  const ids = Array.from({ length: 1000 }, (_, number) => `20250117_sample_${number}.raw`).join("\n");
+  const many = batch({ conf: { raw_file_ids: ids } });
+  const begun = performance.now();
+  for (let round = 0; round < 1000; round += 1) assert.equal(describe(many, {}).title, "Batch of 1,000 raw files");
+  assert.ok(performance.now() - begun < 1000); // measured: 5 ms; read each time: 4 s
+});

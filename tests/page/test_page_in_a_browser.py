@@ -193,6 +193,32 @@ def test_who_comes_back_from_what_was_started_can_start_again(shown):
     expect(again).to_be_enabled()
 
 
+def test_a_search_says_how_far_back_it_went(shown):
+    runs = [
+        {**RUN, **ENDED, "state": "failed", "dag_run_id": f"r{number}", "conf": {"raw_file_id": f"{number}.raw"}}
+        for number in range(150)
+    ]
+    runs = [run | {"run_after": f"2026-01-01T00:00:00.{999 - number}Z"} for number, run in enumerate(runs)]
+    page = shown("", by_end({"dagRuns/list": (200, {"dag_runs": runs[:100]}), "/dagRuns": (200, {"dag_runs": []})}))
+    search = page.get_by_role("button", name=re.compile("^Search"))
+    expect(page.get_by_role("button", name="Older restores")).to_be_visible()
+    expect(search).to_be_hidden()
+    page.get_by_label("Find").fill("raw")
+    expect(search).to_have_text("Search all restores")
+    search.click()
+    expect(page.get_by_text("The newest restores that name “raw”")).to_contain_text("there may be older ones")
+    page.unroute("**/*")
+    page.route("**/api/v2/**", lambda route: route.fulfill(json={"dag_runs": runs[100:]}))
+    expect(search).to_have_text("Search further back")
+    search.click()
+    expect(page.get_by_text("All restores that name “raw”")).to_be_visible()
+    expect(search).to_be_hidden()
+    expect(page.locator(".count")).to_contain_text("150 restores")
+    page.get_by_label("Find").fill("else")
+    expect(page.get_by_text("All restores that name")).to_have_count(0)
+    expect(search).to_have_text("Search all restores")
+
+
 def test_runs_of_other_dags_get_no_buttons(shown):
     other = {**RUN, **ENDED, "dag_id": "delete_all", "state": "success"}
     page = shown("?dag=delete_all&run=manual__1", lambda _, path: NOTHING if path.endswith("clear") else (200, other))

@@ -100,7 +100,7 @@ export class AirflowApi {
   /**
    * Runs of both DAGs, newest first.
    * @param {{before?: string, containing?: string}} [which] those that were asked for before; whose conf has this text
-   * @returns {Promise<Run[]>}
+   * @returns {Promise<{runs: Run[], isLast: boolean}>}
    */
   async runs({ before, containing } = {}) {
     const body = {
@@ -110,7 +110,7 @@ export class AirflowApi {
       ...(before ? { run_after_lte: before } : {}),
       ...(containing ? { conf_contains: containing } : {}),
     };
-    return (await this.ask("dags/~/dagRuns/list", { method: "POST", body })).dag_runs;
+    return some(await this.ask("dags/~/dagRuns/list", { method: "POST", body }));
   }
 
   /**
@@ -131,22 +131,22 @@ export class AirflowApi {
    */
   async search(text, before = "") {
     const query = { order_by: "-run_after", limit: String(PAGE), ...(before ? { run_after_lte: before } : {}) };
-    /** @type {Run[][]} */
+    /** @type {{runs: Run[], isLast: boolean}[]} */
     const answers = [];
-    const ask = async (/** @type {() => Promise<Run[]>} */ question) => {
-      const runs = await question();
-      answers.push(runs);
-      return runs;
+    const ask = async (/** @type {() => Promise<{runs: Run[], isLast: boolean}>} */ question) => {
+      const answer = await question();
+      answers.push(answer);
+      return answer.runs;
     };
     await Promise.all([
       ...spellings(text).map((containing) => ask(() => this.runs({ before, containing }))),
       ...["run_id_pattern", "triggering_user_name_pattern"].map((name) => ofBoth((dag) => ask(async () =>
-        (await this.ask(`dags/${dag}/dagRuns?${new URLSearchParams({ ...query, [name]: text })}`)).dag_runs))),
+        some(await this.ask(`dags/${dag}/dagRuns?${new URLSearchParams({ ...query, [name]: text })}`))))),
     ]);
     // Each answer ends somewhere else: all is known only back to the latest of these ends.
-    const ends = answers.flatMap((runs) => (runs.length < PAGE ? [] : runs[runs.length - 1].run_after));
+    const ends = answers.flatMap(({ runs, isLast }) => (isLast ? [] : runs[runs.length - 1].run_after));
     ends.sort((one, other) => Date.parse(other) - Date.parse(one));
-    return { runs: answers.flat(), before: ends[0] ?? "" };
+    return { runs: answers.flatMap(({ runs }) => runs), before: ends[0] ?? "" };
   }
 
   /**
@@ -177,10 +177,9 @@ export class AirflowApi {
     /** @type {Run[]} */
     const found = [];
     for (;;) {
-      /** @type {Run[]} */
-      const runs = (await this.ask(`${path}&offset=${found.length}`)).dag_runs;
+      const { runs, isLast } = some(await this.ask(`${path}&offset=${found.length}`), found.length);
       found.push(...runs);
-      if (runs.length < PAGE) return found;
+      if (isLast) return found;
     }
   }
 
@@ -194,13 +193,13 @@ export class AirflowApi {
     /** @type {Map<string, Run>} */
     const found = new Map();
     const states = active ? { states: ["queued", "running"] } : {};
-    for (let offset = 0; ; offset += PAGE) {
+    for (let offset = 0; ;) {
       const body = { dag_ids: [RESTORE], order_by: "run_after", page_limit: PAGE, page_offset: offset, ...states,
                      conf_contains: batchRunId };
-      /** @type {Run[]} */
-      const runs = (await this.ask("dags/~/dagRuns/list", { method: "POST", body })).dag_runs;
+      const { runs, isLast } = some(await this.ask("dags/~/dagRuns/list", { method: "POST", body }), offset);
+      offset += runs.length;
       for (const run of runs) if (run.conf?.batch === batchRunId) found.set(run.dag_run_id, run);
-      if (runs.length < PAGE) return [...found.values()];
+      if (isLast) return [...found.values()];
     }
   }
 
@@ -307,6 +306,15 @@ export class AirflowApi {
     }
     return true;
   }
+}
+
+/**
+ * Some of a list of runs, and whether no more come after them: Airflow may be set to give fewer at once than are asked for.
+ * @param {{dag_runs: Run[], total_entries?: number | null}} answer
+ * @param {number} [before] how many came before them
+ */
+function some({ dag_runs: runs, total_entries: total }, before = 0) {
+  return { runs, isLast: !runs.length || before + runs.length >= (total ?? (runs.length < PAGE ? 0 : Infinity)) };
 }
 
 /**

@@ -1,6 +1,6 @@
 // The restores that the list shows: which runs there are, and what was learnt of those that are looked at.
 
-import { DOWNLOAD, PAGE, SUMMARIZE, VALIDATE, WAIT } from "./airflow_api.mjs";
+import { DOWNLOAD, SUMMARIZE, VALIDATE, WAIT } from "./airflow_api.mjs";
 import { forEachOf } from "./poller.mjs";
 import { isActive, isBatch, keyOf } from "./restores.mjs";
 
@@ -108,9 +108,9 @@ export class ListData {
   async refresh() {
     const begun = Date.now();
     if (!this.since) {
-      const runs = await this.api.runs();
+      const page = await this.api.runs();
       this.since = askedAt(this.api, begun);
-      this.addPage(runs);
+      this.addPage(page);
     } else {
       const runs = await this.api.changedRuns(this.since);
       this.since = askedAt(this.api, begun);
@@ -158,10 +158,10 @@ export class ListData {
     return forEachOf(runs, (run) => learn(this.api, run, this.of(run)));
   }
 
-  /** @param {Run[]} runs */
-  addPage(runs) {
+  /** @param {{runs: Run[], isLast: boolean}} page */
+  addPage({ runs, isLast }) {
     this.add(runs);
-    this.hasOlder = runs.length === PAGE;
+    this.hasOlder = !isLast;
     this.oldest = runs.at(-1)?.run_after ?? this.oldest;
   }
 

@@ -219,6 +219,15 @@ def test_a_search_says_how_far_back_it_went(shown):
     expect(search).to_have_text("Search all restores")
 
 
+def test_colours_that_are_chosen_in_another_tab_are_followed(shown):
+    nothing = by_end({"dagRuns/list": (200, {"dag_runs": []})})
+    page, other = shown("", nothing), shown("", nothing)
+    expect(page.get_by_text("Nothing was restored yet.")).to_be_visible()
+    for colours in ("dark", "light"):
+        other.evaluate(f"localStorage.setItem('theme', '{colours}')")
+        expect(page.locator("html")).to_have_class(colours)
+
+
 def test_runs_of_other_dags_get_no_buttons(shown):
     other = {**RUN, **ENDED, "dag_id": "delete_all", "state": "success"}
     page = shown("?dag=delete_all&run=manual__1", lambda _, path: NOTHING if path.endswith("clear") else (200, other))

@@ -27,6 +27,7 @@ export function followColours() {
   };
   follow();
   system.addEventListener("change", follow);
+  window.addEventListener("storage", follow); // chosen in another tab
   if (theirs) new MutationObserver(follow).observe(theirs, { attributes: true, attributeFilter: ["class"] });
 }
 

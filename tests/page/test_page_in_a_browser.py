@@ -173,6 +173,15 @@ def test_one_question_that_is_refused_hides_nothing_else(shown):
     expect(page.get_by_role("link", name="Run in Airflow")).to_be_visible()
 
 
+def test_a_list_is_shown_where_its_tasks_may_not_be_seen_and_none_where_none_came(shown):
+    page = shown("", by_end({"dagRuns/list": (200, {"dag_runs": [RUN]}), "/taskInstances": (403, {})}))
+    expect(page.get_by_role("link", name="sample.d")).to_be_visible()
+    expect(page.get_by_role("alert").first).to_contain_text("You may not do this")
+    page = shown("", by_end({"dagRuns/list": (502, {})}))
+    expect(page.get_by_role("alert").first).to_contain_text("Airflow has an error of its own (502)")
+    expect(page.get_by_text("Nothing was restored yet.")).to_be_hidden()
+
+
 def test_who_comes_back_from_what_was_started_can_start_again(shown):
     """Browsers keep a page as it was when it was left, and show it so to who goes back."""
 

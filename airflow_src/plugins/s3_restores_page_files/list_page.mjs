@@ -110,8 +110,12 @@ export class ListPage {
 
   /** Ask what has changed, show it, then ask for more of what is on the screen. */
   async refresh() {
-    const somethingRuns = await this.data.refresh();
-    this.render();
+    let somethingRuns;
+    try {
+      somethingRuns = await this.data.refresh();
+    } finally { // one question that is refused keeps nobody from seeing the rest
+      if (this.data.since) this.render();
+    }
     await this.look(true);
     setText(this.refreshed, `Updated ${when(new Date().toISOString())}.`);
     return somethingRuns;

@@ -325,10 +325,9 @@ class S3ObjectStore:
         error: ObjectStoreError
         try:
             answer = self._send(method, bucket, key, {**query, "versionId": version.version_id}, headers)
-            if answer.status == HTTPStatus.PRECONDITION_FAILED or (
-                answer.status in _SUCCESS and s3_answers.is_object(answer, version.size)
-            ):
-                self._naming.went_well()  # a login page or an error says nothing of what the store knows
+            is_replaced = answer.status == HTTPStatus.PRECONDITION_FAILED and self._knows_if_match
+            if is_replaced or (not query and self._is_of(answer, version)):  # some ignore a query as a whole
+                self._naming.went_well()
             if answer.status in _SUCCESS or version.is_older or answer.status == HTTPStatus.PRECONDITION_FAILED:
                 return answer
             error = refusal(answer, _where(bucket, key))
@@ -338,7 +337,7 @@ class S3ObjectStore:
         if not is_refusal and not (isinstance(error, TransientStoreError) and self._naming.failed()):
             raise error
         answer = self._send(method, bucket, key, query, headers)
-        if answer.status in _SUCCESS and s3_answers.is_object(answer, version.size):
+        if self._is_of(answer, version):
             self._may_name_versions = False
             logging.info("S3 refuses requests that name a version (%s): the newest is asked for instead", error.code)
         return answer
@@ -348,14 +347,14 @@ class S3ObjectStore:
         if not version or not version.if_match or not self._may_match:
             return self._naming_version("GET", bucket, key, version, {}, headers)
         answer = self._naming_version("GET", bucket, key, version, {}, {**headers, "If-Match": version.if_match})
-        if answer.status in _SUCCESS:
+        if self._is_of(answer, version):
             self._knows_if_match = True
         if self._knows_if_match or answer.status not in _NO_IF_MATCH:
             return answer
         answer.body.close()
         refused = answer.status
         answer = self._naming_version("GET", bucket, key, version, {}, headers)
-        if answer.status not in _SUCCESS:
+        if not self._is_of(answer, version):
             return answer
         if s3_answers.version_of(answer, version.size).etag == version.etag:
             self._may_match = False
@@ -364,6 +363,11 @@ class S3ObjectStore:
             answer.body.close()
             raise ObjectChangedError(store_reasons.REPLACED.of("PreconditionFailed"), "PreconditionFailed")
         return answer
+
+    @staticmethod
+    def _is_of(answer: Answer, version: ObjectVersion) -> bool:
+        """Whether it is of an object: a login page or an error says nothing of what the store knows."""
+        return answer.status in _SUCCESS and s3_answers.is_object(answer, version.size)
 
 
 class _Nothing:

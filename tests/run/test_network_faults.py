@@ -41,6 +41,7 @@ pytest_plugins = ["tests.support.engine_plugin"]
 SMALL = raw_bytes(300_000, "small")
 PARTS = raw_bytes(5 * MIB + 77, "parts")
 LARGE = raw_bytes(17 * MIB + 1, "large")
+NO_CONTENT_RANGE = MissingHeader("Content-Range")
 OTHER_ETAG = '"0123456789abcdef0123456789abcdef"'
 
 KINDS = {"small": (SMALL, "H1", 100), "parts": (PARTS, "H2", 1), "large": (LARGE, "H1", 5)}
@@ -85,6 +86,7 @@ PASSING: list[Action] = [
     WrongContentLength(by=1),
     WrongContentLength(by=-1),
     MissingHeader("Content-Length"),
+    NO_CONTENT_RANGE,
     MissingHeader("ETag"),
     DuplicateHeader("Content-Length"),
     DuplicateHeader("Content-Length", "17"),
@@ -132,7 +134,8 @@ def test_once_on_a_get(stand: Stand, kind: str, action: Action) -> None:
         assert run["a.raw"].startswith("OK - Downloaded and verified (")
     if run.status == "SUCCESS":
         assert stand.others == []
-    assert rule.fired == 1 or (kind == "small" and isinstance(action, WrongContentRange | ShiftRange))
+    has_no_range = kind == "small" and (isinstance(action, WrongContentRange | ShiftRange) or action == NO_CONTENT_RANGE)
+    assert rule.fired == 1 or has_no_range
     # And whatever came of it, the next run puts it right.
     stand.proxy.clear()
     assert stand.restore().status == "SUCCESS"
@@ -263,7 +266,6 @@ LASTING: list[tuple[Action, str]] = [
     (ShiftRange(by=5), r"S3 sent another range|S3 announced"),
     (WrongContentLength(by=1), r"S3 announced \d+ bytes|Object in S3 has 300001 bytes, file_info says 300000"),
     (SetHeader("ETag", OTHER_ETAG), r"Object was replaced in S3 during the download \(ETag differs\)"),
-    (MissingHeader("Content-Range"), r"S3 ignores ranges"),
     (WrongContentRange(shift=0, total=1), r"Object was replaced in S3 during the download \(size differs\)"),
 ]
 
@@ -439,7 +441,8 @@ def test_412_for_ever(stand: Stand) -> None:
     stand.proxy.add(Rule(Status(412), method="GET", times=None))
     run = stand.restore(max_concurrency=1)
     assert run["a.raw"].startswith("FAILURE - Object was replaced in S3 during the download (PreconditionFailed)")
-    assert len(stand.proxy.exchanges) == 4, "HEAD, GET, and both once more"
+    # A store may not know If-Match, so the first GET is tried without.
+    assert [exchange.method for exchange in stand.proxy.exchanges] == ["HEAD", "GET", "GET"] * 2, "and all once more"
     assert stand.others == []
 
 

@@ -532,6 +532,7 @@ def random_rules(
                 ),
             ),
             (1, lambda: Status(*rng.choice([(403,), (404,), (412,), (403, "InvalidObjectState")]))),
+            (1, lambda: GatewayPage(rng.choice([200, 404, 502]))),
             (2, lambda: Reset(rng.choice([None, position()]))),
             (3, lambda: Cut(position())),
             (2, lambda: FlipBit(position(), rng.randrange(8))),

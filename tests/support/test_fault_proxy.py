@@ -20,6 +20,7 @@ from tests.support.fault_rules import (
     DuplicateHeader,
     FlipBit,
     Garbage,
+    GatewayPage,
     IgnoreIfMatch,
     IgnoreRange,
     MissingHeader,
@@ -409,6 +410,16 @@ def test_uploads_pass_to_moto(s3_server) -> None:
         assert client.get_object(**where)["Body"].read() == DATA
         client.delete_object(**where)
         client.close()
+
+
+@pytest.mark.parametrize("status", [200, 404, 502])
+def test_page_of_a_gateway(proxy, status: int) -> None:
+    proxy.add(Rule(GatewayPage(status)))
+    answer = Wire(proxy)
+    assert answer.raw.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b"text/html" in answer.raw
+    assert answer.body == b"<html><title>No such address</title></html>"
+    assert Wire(proxy).body == DATA
 
 
 def test_random_rules_come_from_the_seed() -> None:

@@ -69,7 +69,7 @@ class Restore:
 
         Some small files are in place then, and of a large one at least a part has come and is journalled.
         """
-        self.proxy.add(Rule(Throttle(2 * MIB), times=None))
+        self.proxy.add(Rule(Throttle(MIB), times=None))  # of each connection
         answer = self.api.trigger(DAG_ID, {"raw_file_id": ID})
         assert answer.status == HTTPStatus.OK, answer.body
         self.run_id = answer.body["dag_run_id"]

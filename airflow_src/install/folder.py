@@ -17,6 +17,7 @@ from typing import Any
 
 from airflow_src.install.ignore_file import add_lines, lines_of, remove_lines
 from airflow_src.install.sources import MARK, OLD_MARK, Part
+from airflow_src.install.whole_file import begun, write_whole
 
 LIST = ".s3_downloader.json"
 _ABOUT = "What make install of s3-downloader has put here, with SHA-256; make uninstall needs it"
@@ -108,7 +109,7 @@ class Folder:
         done = Done()
         self._remove(self.installed.files.keys() | self.installed.before.keys(), done)
         self._remove_lines(self.installed.ignore_lines)
-        for file in (self.path / LIST, _begun(self.path / LIST)):
+        for file in (self.path / LIST, begun(self.path / LIST)):
             file.unlink(missing_ok=True)
         return done
 
@@ -152,7 +153,7 @@ class Folder:
 
     def _remove(self, paths: Any, done: Done) -> None:
         for path in sorted(paths):
-            _begun(self.path / path).unlink(missing_ok=True)
+            begun(self.path / path).unlink(missing_ok=True)
             here = self._read(path)
             if here is None:
                 continue
@@ -201,16 +202,8 @@ def _hash(content: bytes) -> str:
 
 
 def _write(target: Path, content: bytes) -> None:
-    """A process of Airflow that reads meanwhile sees the old file or the new one."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    new = _begun(target)
-    new.write_bytes(content)
-    new.replace(target)
-
-
-def _begun(target: Path) -> Path:
-    """Where a file is before it is complete: what was killed meanwhile leaves it there."""
-    return target.with_name(f".{target.name}.new")
+    write_whole(target, content)
 
 
 def _remove_if_empty(folder: Path) -> None:

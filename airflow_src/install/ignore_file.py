@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
+
+from airflow_src.install.whole_file import write_whole
 
 
 def lines_of(file: Path) -> list[str]:
@@ -49,12 +48,4 @@ def _read(file: Path) -> str:
 
 
 def _write(file: Path, text: str) -> None:
-    """All of it or nothing, also where the disk is full: a link stays one, mode and owner stay."""
-    target = file.resolve()
-    new = target.with_name(f".{target.name}.new")
-    new.write_bytes(text.encode("utf-8", "surrogateescape"))
-    if target.exists():
-        shutil.copymode(target, new)
-        with contextlib.suppress(OSError):
-            os.chown(new, target.stat().st_uid, target.stat().st_gid)
-    new.replace(target)
+    write_whole(file.resolve(), text.encode("utf-8", "surrogateescape"), keeps_attributes=True)  # a link stays one

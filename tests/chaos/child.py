@@ -34,10 +34,10 @@ from tests.chaos.intruders import Intruders
 from tests.chaos.sabotage import SABOTAGES
 from tests.chaos.scenarios import Attempt
 from tests.crash.recorder import Recorder
+from tests.support.fork_server import fork_server
 from tests.support.raw_files import raw_bytes
 
 _THREADS_END_S = 4.0
-_REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -82,14 +82,7 @@ def server() -> ForkServerContext:
     if "AIRFLOW_HOME" not in os.environ:
         os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home-of-chaos-")
         atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
-    # pytest's own search path is not inherited by the server.
-    source = _REPOSITORY / "airflow_src"
-    paths = [str(path) for path in (_REPOSITORY, source / "dags", source / "plugins")]
-    known = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    os.environ["PYTHONPATH"] = os.pathsep.join([*known, *(path for path in paths if path not in known)])
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.chaos.preloaded"])
-    return context
+    return fork_server("tests.chaos.preloaded")
 
 
 def main(job: Job) -> None:

@@ -23,13 +23,12 @@ from tests.stores.objects import Bucket
 from tests.stores.servers import Store
 from tests.support import raw_files
 from tests.support.fault_proxy import Exchange, FaultProxy
+from tests.support.fork_server import fork_server
 from tests.support.kraken import Kraken
 from tests.support.raw_files import MIB
 
 ID = "20250115_sample.d"
 LIMIT_S = 120
-
-_REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class Lab(Kraken):
@@ -233,14 +232,7 @@ class Child:
 
 def server() -> ForkServerContext:
     """The context whose processes are forked from one that has imported Airflow, which takes seconds."""
-    # pytest's own search path is not inherited by the server.
-    source = _REPOSITORY / "airflow_src"
-    paths = [str(path) for path in (_REPOSITORY, source / "dags", source / "plugins")]
-    known = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    os.environ["PYTHONPATH"] = os.pathsep.join([*known, *(path for path in paths if path not in known)])
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.stores.preloaded"])
-    return context
+    return fork_server("tests.stores.preloaded")
 
 
 def main(job: Job) -> None:

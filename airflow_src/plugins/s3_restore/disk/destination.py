@@ -9,7 +9,7 @@ import stat
 import threading
 import time
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from s3_restore.disk.open_file import Identity, OpenFile
@@ -37,6 +37,7 @@ class Destination:
         self._real_path = os.path.realpath(path)
         self._device = os.stat(path).st_dev
         self._read_only = _is_read_only(path)
+        self._above: dict[str, tuple[Path, ...]] = {}
         self._safe_folders: dict[Path, tuple[int, int]] = {}
         self._named_on_storage: dict[Path, tuple[int, int]] = {}
         self._making = threading.Lock()
@@ -80,10 +81,9 @@ class Destination:
             BlockedPathError: when one leads out of the destination, is no folder, or is spelt otherwise on disk.
 
         """
-        folder = path.parent
-        if folder == self.path or self._is_checked(folder):
+        if self._is_checked(path):
             return
-        real_parent = os.path.realpath(folder)
+        real_parent = os.path.realpath(path.parent)
         if os.path.commonpath([real_parent, self._real_path]) != self._real_path:
             raise BlockedPathError(reasons.LINK_ABOVE.of())
         for above in self._folders_above(path):
@@ -101,13 +101,18 @@ class Destination:
                 if self._named_on_storage.get(above, now) != now:
                     del self._named_on_storage[above]  # this is another one, that somebody may have made just now
 
-    def _folders_above(self, path: Path) -> Iterator[Path]:
-        """Folders between the destination and a path, the outermost first."""
-        return (self.path / folder for folder in reversed(path.relative_to(self.path).parents[:-1]))
+    def _folders_above(self, path: Path) -> tuple[Path, ...]:
+        """Folders between the destination and a path, the outermost first; one of them may have thousands of files."""
+        folder = os.path.dirname(path)
+        above = self._above.get(folder)
+        if above is None:
+            above = tuple(self.path / each for each in reversed(path.relative_to(self.path).parents[:-1]))
+            self._above[folder] = above
+        return above
 
-    def _is_checked(self, folder: Path) -> bool:
-        """Whether a folder and those above were looked at before and are the same: one may have thousands of files."""
-        for above in self._folders_above(folder / "any"):
+    def _is_checked(self, path: Path) -> bool:
+        """Whether the folders above a path were looked at before and are the same."""
+        for above in self._folders_above(path):
             checked = self._safe_folders.get(above)
             if checked is None or checked != _real_folder(above):
                 return False
@@ -155,7 +160,7 @@ class Destination:
                 that was lost, and fill it.
 
         """
-        if path.parent != self.path and not self._is_checked(path.parent):
+        if not self._is_checked(path):
             self.check_not_gone()
             for folder in self._folders_above(path):
                 self._make(folder)

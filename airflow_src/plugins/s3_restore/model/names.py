@@ -23,6 +23,7 @@ import itertools
 import os
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 REPORT_PREFIX = "_download_status_"
 ASIDE_SUFFIX = ".corrupted"
@@ -34,6 +35,7 @@ TEMPORARY_NAME = re.compile(
 )
 
 
+@lru_cache(maxsize=256)  # each step of a file asks again
 def digest_of_name(name: str) -> str:
     """Short stand-in for a file name in the temporary names beside it."""
     return hashlib.sha256(os.fsencode(name)).hexdigest()[:12]

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 SMALL_BYTES = 1024**2  # beyond it, receiving and hashing take most of the time, and these hold no interpreter lock
-_FIRST = 4
+_FIRST = 2
 _LOOK_EVERY_S = 0.03
 _LOOK_WHILE_WAITING_S = 0.25
 _FULL = 0.95  # of one processor's time that threads with small files spend computing

@@ -32,6 +32,7 @@ from s3_restore.model.settings import RestoreSettings
 from s3_restore.run.fetch import Fetch, Front, Stream, pieces
 from s3_restore.run.nowhere import Nowhere
 from s3_restore.run.progress import Progress
+from s3_restore.run.receive_turns import FAST_BYTES_S, ReceiveTurns
 from s3_restore.run.retries import FilePatience, RunPatience, SpeedFloor, ask_in_passing
 from s3_restore.run.versions import check_size
 from s3_restore.run.workers import Group, Piece, Workers
@@ -70,6 +71,7 @@ class Transfer:
         self._progress = progress
         self._hashes = hashes
         self._connections = threading.BoundedSemaphore(settings.max_concurrency)
+        self._receive_turns = ReceiveTurns()
         self._workers = Workers(settings.max_concurrency)
         self._patience = patience or RunPatience(settings.patience_s, stop)
 
@@ -216,7 +218,8 @@ class Transfer:
             count = fetch.damaged.file.read_at(buffer[: min(len(buffer), end - offset)], offset)
             if not count:
                 raise ChangedMeanwhileError("The damaged file became shorter while it was read")
-            self._take(fetch, buffer[:count], offset, stream)
+            fetch.temporary.write_at(buffer[:count], offset)
+            self._hash(fetch, count, offset, stream)
             offset += count
             fetch.count(reused=count)
             self._progress.add(fetch.spec, count)
@@ -255,12 +258,16 @@ class Transfer:
                 check_size(spec, body.version, size)
                 # The version that was begun with stays: a later answer may tell less of it, such as no ETag.
                 fetch.version = fetch.version or body.version
+                is_fast = False
                 while front.offset < end:
                     buffer = stream.hashed.buffer() if stream else thread_buffer()
-                    begun = time.monotonic()
-                    count = body.readinto(buffer[: min(len(buffer), end - front.offset)])
-                    waited = time.monotonic() - begun
-                    self._take(fetch, buffer[:count], front.offset, stream)
+                    with self._receive_turns.turn(is_fast=is_fast):
+                        begun = time.monotonic()
+                        count = body.readinto(buffer[: min(len(buffer), end - front.offset)])
+                        waited = time.monotonic() - begun
+                        fetch.temporary.write_at(buffer[:count], front.offset)
+                    self._hash(fetch, count, front.offset, stream)
+                    is_fast = count > waited * FAST_BYTES_S
                     front.offset += count
                     fetch.count(fetched=count)
                     self._progress.add(spec, count)
@@ -273,12 +280,11 @@ class Transfer:
             self._patience.count_retry()
             logging.warning("%s: %s; going on from byte %d", spec.relative_path, error, front.offset)
 
-    def _take(self, fetch: Fetch, data: memoryview, offset: int, stream: Stream | None) -> None:
-        """Write a buffer, and hash it while it is in the cache; it is not filled again before both are done."""
-        fetch.temporary.write_at(data, offset)
+    def _hash(self, fetch: Fetch, count: int, offset: int, stream: Stream | None) -> None:
+        """Hash what was just written of a stream's buffer, while it is in the cache."""
         if stream:
-            stream.hashed.take(len(data))
-            stream.offset = offset + len(data)
+            stream.hashed.take(count)
+            stream.offset = offset + count
             self._checkpoint(fetch, stream)
 
     def _check_stop(self, fetch: Fetch) -> None:

@@ -18,6 +18,8 @@ from benchmarks.contenders import (
     OURS_H1_HASHLIB,
     OURS_H2,
     OURS_HASHLIB,
+    OURS_PART,
+    OURS_RIGHT,
     OURS_UNPROVED,
     PLAN,
     RCLONE,
@@ -89,7 +91,9 @@ class CaseList:
                 f"{size}, killed at half, then again", (OURS_H2, OURS_H1, PLAN, S5CMD, RCLONE, AWS), self._resume
             ),
             "heal": Case(
-                f"{size} with one bad bit, the store tells checksums of {parts} parts", (OURS_H2, PLAN), self._heal
+                f"{size} with one bad bit, the store tells checksums of {parts} parts",
+                (OURS_H2, OURS_PART, OURS_RIGHT, PLAN),
+                self._heal,
             ),
         }
 
@@ -158,14 +162,18 @@ class CaseList:
             yield run
 
     def _heal(self) -> Iterator[Callable[[Contender], Sample]]:
-        job = self._job(None)
-        with _part_checksum_source(self._source_of(job), job.key(), self._options.part_size) as (url, sent):
-            job = replace(job, endpoint_url=url)
+        whole = self._job(None)
+        part = replace(whole, files=[self._place.part_file()])
+        sources = [self._source_of(whole), self._source_of(part)]
+        with _part_checksum_source(sources, self._options.part_size) as (url, sent):
 
             def run(contender: Contender) -> Sample:
+                job = replace(part if contender.name == OURS_PART else whole, endpoint_url=url)
                 with self._empty_output(job):
-                    shutil.copyfile(self._source_of(job), job.target())
-                    _flip_one_bit(job.target(), job.size // 2)
+                    if contender.name != OURS_PART:
+                        shutil.copyfile(self._source_of(job), job.target())
+                    if contender.name not in {OURS_PART, OURS_RIGHT}:
+                        _flip_one_bit(job.target(), job.size // 2)
                     sent()
                     sample = contender.run(job)
                     self._compare(contender, job)
@@ -239,8 +247,8 @@ def _flip_one_bit(path: Path, offset: int) -> None:
 
 
 @contextmanager
-def _part_checksum_source(path: Path, key: str, part_size: int) -> Iterator[tuple[str, Callable[[], int]]]:
-    command = [sys.executable, "-m", "benchmarks.part_checksum_source", str(path), key, str(part_size)]
+def _part_checksum_source(paths: Sequence[Path], part_size: int) -> Iterator[tuple[str, Callable[[], int]]]:
+    command = [sys.executable, "-m", "benchmarks.part_checksum_source", str(part_size), *map(str, paths)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as server:
         if not server.stdin or not server.stdout:
             raise RuntimeError("the stand-in has no pipes")

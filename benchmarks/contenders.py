@@ -249,6 +249,8 @@ OURS_H1 = "ours, H1"
 OURS_HASHLIB = "ours, H2, hashlib"
 OURS_H1_HASHLIB = "ours, H1, hashlib"
 OURS_UNPROVED = "ours, H2, hash left out"
+OURS_PART = "ours, H2, that part alone"
+OURS_RIGHT = "ours, H2, already right"
 PLAN = "plan taken literally"
 S5CMD_MD5SUM = "s5cmd, then md5sum"
 S5CMD = "s5cmd alone"
@@ -264,6 +266,8 @@ CONTENDERS: dict[str, Contender] = {
         InProcess(OURS_HASHLIB, "ours", back_end="hashlib"),
         InProcess(OURS_H1_HASHLIB, "ours", lambda job: replace(job, files=without_etag(job.files)), "hashlib"),
         InProcess(OURS_UNPROVED, "ours_unproved"),
+        InProcess(OURS_PART, "ours"),
+        InProcess(OURS_RIGHT, "ours"),
         InProcess(PLAN, "plan_literal"),
         Command(
             S5CMD_MD5SUM,

@@ -1,7 +1,7 @@
 """Child process: an S3 that tells part checksums, as AWS does for uploads by boto3 1.36 and later.
 
-``python -m benchmarks.part_checksum_source FILE KEY PART_SIZE`` writes its URL as one line; then, for each line that it
-reads, the body bytes that it has sent since the line before.
+``python -m benchmarks.part_checksum_source PART_SIZE FILE...`` serves files under their names. It writes its URL as one
+line; then, for each line that it reads, the body bytes that it has sent since the line before.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from tests.support.s3_stand_in import S3StandIn
 
 def main() -> None:
     """Serve until standard input ends."""
-    path, key, part_size = sys.argv[1:]
+    part_size, *paths = sys.argv[1:]
     with S3StandIn() as server:
-        server.upload(BUCKET, key, Path(path), part_size=int(part_size))
+        for path in map(Path, paths):
+            server.upload(BUCKET, path.name, path, part_size=int(part_size))
         print(server.url, flush=True)
         for _ in sys.stdin:
             print(server.bytes_sent(), flush=True)

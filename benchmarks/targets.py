@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.contenders import (
     MD5SUM,
     OURS_H1,
     OURS_H2,
+    OURS_PART,
+    OURS_RIGHT,
     OURS_UNPROVED,
     PLAN,
     S5CMD,
@@ -91,6 +93,13 @@ def targets(options: Options) -> list[Target]:
             "x",
             lambda results: _share(results.fetched_bytes("heal", OURS_H2), options.part_size),
         ),
+        Target(
+            "heal",
+            f"wall of {OURS_H2} / {OURS_PART}, and {OURS_RIGHT}",
+            1.5,
+            "x",
+            lambda results: _ratio_to_sum(results, "heal", OURS_H2, (OURS_PART, OURS_RIGHT)),
+        ),
         wall("skip", OURS_H2, MD5SUM, 0.20),
         wall("several", OURS_H1, MD5SUM, 0.25),
         wall("small", OURS_H2, S5CMD_MD5SUM, 1.5),
@@ -100,6 +109,11 @@ def targets(options: Options) -> list[Target]:
 def _ratio(results: Results, case: str, ours: str, other: str) -> float | None:
     mine, its = results.seconds(case, ours), results.seconds(case, other)
     return mine / its if mine is not None and its else None
+
+
+def _ratio_to_sum(results: Results, case: str, ours: str, others: Sequence[str]) -> float | None:
+    mine, its = results.seconds(case, ours), [results.seconds(case, other) or 0.0 for other in others]
+    return mine / sum(its) if mine is not None and all(its) else None
 
 
 def _in_mib(value: float | None) -> float | None:

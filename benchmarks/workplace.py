@@ -81,6 +81,10 @@ class Workplace:
         return make_file(self._bucket, "one.raw", self._options.size, self._options.part_size, seed=1)
 
     @cached_property
+    def _part_file(self) -> JobFile:
+        return make_file(self._bucket, "part.raw", self._options.part_size, self._options.part_size, seed=1)
+
+    @cached_property
     def _large_file(self) -> JobFile:
         return make_file(self._bucket, "large.raw", self._options.large_size, self._options.part_size, seed=2)
 
@@ -103,6 +107,10 @@ class Workplace:
     def one_file(self) -> JobFile:
         """The file of most cases."""
         return self._one_file
+
+    def part_file(self) -> JobFile:
+        """An object of one part, which is the first part of that file."""
+        return self._part_file
 
     def large_file(self) -> JobFile:
         """The file of case ``large``."""

@@ -170,7 +170,8 @@ def _check_final_paths(  # noqa: C901 (a list of checks)
             yield f"right before, but touched: {file.path!r}: {was} -> {now}"
         is_theirs = now is not None and now.content in left.get(file.path, ())
         if now and now.content != right and (was is None or now.state != was.state) and not is_theirs:
-            yield f"the final path holds bytes that do not match: {file.path!r}: {was} -> {now}"
+            again = world.read_again(file.path)
+            yield f"the final path holds bytes that do not match: {file.path!r}: {was} -> {now}; read again: {again}"
         if now and now.content == right and (was is None or was.inode != now.inode) and not is_touched:
             healed = was and was.mode == WRONG_MODE and len(ended) == 1 and _says(reports, file.path, "Self-healed")
             modes = [WRONG_MODE] if healed else [WRONG_MODE, 0o666 & ~world.scenario.umask]

@@ -126,6 +126,10 @@ class World:
         """Everything below the root, by path relative to the root."""
         return {os.path.relpath(path, self.root): entry for path, entry in _walk(str(self.root))}
 
+    def read_again(self, path: str) -> Entry | None:
+        """What is at a final path now: reading could have gone wrong, or somebody may still be writing."""
+        return self.snapshot().get(self.final(path))
+
     def final(self, path: str) -> str:
         """Where a file belongs, as a key of snapshots."""
         return os.path.relpath(self.destination / path, self.root)

@@ -272,6 +272,28 @@ def test_healed_file_keeps_mode_and_group(stand: Stand, mode: int) -> None:
     assert os.geteuid() != 0 or path.stat().st_gid == 4242
 
 
+def test_healed_file_keeps_its_mode_where_its_group_cannot_be_kept(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever put it there is in a group that the worker is not in; root_squash says the same."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    stand.put("a.raw", b"small", "H1")
+    path = stand.place("a.raw", b"smalL")
+    if os.geteuid() == 0:
+        os.chown(path, -1, 4242)
+    path.chmod(0o644)
+    monkeypatch.setattr(os, "fchown", refused)
+    former = os.umask(0o077)
+    try:
+        assert stand.restore()["a.raw"].startswith("OK - Self-healed")
+    finally:
+        os.umask(former)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
 @pytest.mark.rule("W12")
 def test_healed_file_keeps_its_acl(stand: Stand) -> None:
     stand.put("a.raw", b"small", "H1")

@@ -205,8 +205,9 @@ class TemporaryFile(OpenFile):
         """Take over group, mode and ACL of the file that this one replaces, as far as the system lets us (W12)."""
         with contextlib.suppress(OSError):
             status = os.lstat(other)
-            if self.status().st_gid != status.st_gid:
-                os.fchown(self._fd, -1, status.st_gid)
+            with contextlib.suppress(OSError):  # a group that this user is not in is no reason to lose the mode too
+                if self.status().st_gid != status.st_gid:
+                    os.fchown(self._fd, -1, status.st_gid)
             os.fchmod(self._fd, stat.S_IMODE(status.st_mode))
         with contextlib.suppress(OSError):
             os.setxattr(self._fd, _ACL, os.getxattr(other, _ACL, follow_symlinks=False))

@@ -1,6 +1,7 @@
 """Setting aside (`disk/quarantine.py`): what is moved, what is put back, what is deleted (W2, W9)."""
 
 import errno
+import json
 import os
 from pathlib import Path
 
@@ -99,12 +100,28 @@ def test_records_that_make_no_sense_are_no_reason_to_delete(corrupted) -> None:
         b"", b"{", b"[]", b'{"format": 1}', b"null", b"\xff" * 99, b"[" * 9000,
         b'{"format": 1, "name": "a.raw", "aside": 5}',
         b'{"format": 1, "name": "a.raw", "aside": "../a", "inode": 1, "size": 1, "mtime_ns": 1}',
+        b'{"format": 1, "name": "a.raw", "aside": "..", "inode": 1, "size": 1, "mtime_ns": 1}',
+        b'{"format": 1, "name": "a.raw", "aside": "a\\u0000", "inode": 1, "size": 1, "mtime_ns": 1}',
+        b'{"format": 1, "name": "a.raw", "aside": "\\ud800", "inode": 1, "size": 1, "mtime_ns": 1}',
+        b'{"format": 1, "name": "a.raw", "aside": "b", "inode": 1e999, "size": 1, "mtime_ns": 1}',
     ]  # fmt: skip
     for text in forgeries:
         aside.record.write_bytes(text)
         quarantine.look_afresh()
         assert quarantine.find(final) == []
         assert aside.path.read_bytes() == b"of a person"
+
+
+def test_a_record_of_the_file_itself_is_no_reason_to_delete_it(corrupted) -> None:
+    """Forged, as nothing is set aside under its own name: the right file would go as what was healed."""
+    quarantine, final, seen = corrupted
+    record = quarantine.set_aside(final, seen).record
+    final.write_bytes(b"right")
+    now = final.stat()
+    fields = {"format": 1, "name": final.name, "aside": final.name, "inode": now.st_ino, "size": now.st_size}
+    record.write_text(json.dumps({**fields, "mtime_ns": now.st_mtime_ns}))
+    quarantine.look_afresh()
+    assert quarantine.find(final) == []
 
 
 @pytest.mark.rule("W2", fails_when="a move that the server made and called missing is forgotten")

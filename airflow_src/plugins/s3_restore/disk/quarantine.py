@@ -36,6 +36,7 @@ from s3_restore.disk.swap import place
 from s3_restore.disk.syscalls import close_fd, sync_fd, sync_folder
 from s3_restore.disk.temporary_files import CREATE, FILE_MODE, remove_quietly
 from s3_restore.model.exceptions import ChangedMeanwhileError
+from s3_restore.model.file_specs import why_unsafe
 from s3_restore.model.names import ASIDE_RECORD, TEMPORARY_NAME, aside_names, digest_of_name, temporary_name
 
 _CANNOT_OVERWRITE = (errno.EPERM, errno.EEXIST, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # SFTP servers
@@ -253,11 +254,12 @@ def _read_record(record: Path, final: Path) -> Quarantined | None:
     device, text = contents
     try:
         fields = json.loads(text)
-        if fields["format"] != _FORMAT or fields["name"] != final.name or "/" in fields["aside"]:
+        name, aside = fields["name"], fields["aside"]
+        if fields["format"] != _FORMAT or name != final.name or aside == name or why_unsafe(aside) or "/" in aside:
             return None
         identity = Identity(device, int(fields["inode"]), int(fields["size"]), int(fields["mtime_ns"]), 0)
-        return Quarantined(final.with_name(fields["aside"]), record, identity)
-    except (ValueError, TypeError, KeyError, RecursionError):
+        return Quarantined(final.with_name(aside), record, identity)
+    except (ValueError, OverflowError, TypeError, KeyError, RecursionError):  # infinity is a number to JSON
         return None
 
 

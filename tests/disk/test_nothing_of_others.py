@@ -277,6 +277,35 @@ def test_each_ok_is_looked_at_just_before_the_report(
         assert run["c.raw"].startswith("FAILURE - Not attempted (")
 
 
+@pytest.mark.parametrize("state", ["right", "missing"])
+def test_each_ok_is_looked_at_where_times_are_whole_seconds(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    """Old ext4, SFTP, HFS+, FAT: another program writes to a file in the second in which it was proved."""
+    real = Identity.of
+
+    def coarse(status: os.stat_result) -> Identity:
+        made = real(status)
+        many_s = 1000 * 10**9  # so that the test needs not be quick
+        times = (each // many_s * many_s for each in (made.mtime_ns, made.ctime_ns))
+        return Identity(made.device, made.inode, made.size, *times)
+
+    monkeypatch.setattr(Identity, "of", staticmethod(coarse))
+    stand.put("a.raw", raw_bytes(4000, "a"), "H1")
+    stand.put("b.raw", SMALL, "H1")
+    if state == "right":
+        stand.place("a.raw", stand.data["a.raw"])
+
+    def change_it(request) -> None:
+        if request.key == stand.key("b.raw"):
+            rewrite_with_times_put_back(stand.path("a.raw"))
+
+    stand.server.on_request = change_it
+    run = stand.restore(max_concurrency=1)
+    assert run["a.raw"].startswith("FAILURE - Changed on disk after it was verified"), run.report
+    assert run["b.raw"].startswith("OK - Downloaded")
+
+
 @pytest.mark.parametrize("end", ["disk full", "stopped"])
 def test_right_files_of_a_run_that_was_ended_are_ok(stand: Stand, end: str) -> None:
     stand.put("a.raw", SMALL, "H1")

@@ -20,6 +20,8 @@ from s3_restore.model.names import JOURNAL, TEMPORARY_NAME
 
 _ACL = "system.posix_acl_access"
 _PREALLOCATION_STEP_BYTES = 16 * 1024**2
+_SECOND_NS = 10**9
+_CLOCKS_DIFFER_S = 3600.0  # at most, of workers and of file servers
 _SLOW_STEP_S = 0.001  # a file system that notes a range takes microseconds, one that touches each page milliseconds
 
 
@@ -58,6 +60,16 @@ class Identity:
             other.mtime_ns,
             other.ctime_ns,
         )
+
+    def shows_later_changes(self, seen_at: float) -> bool:
+        """Whether a file that was seen in this state at ``seen_at``, and is in it still, was not written to since.
+
+        Some file systems count whole seconds (ext4 with small inodes, SFTP, HFS+, FAT): there, what was written to in
+        the second in which it was seen looks as before.
+        """
+        in_whole_seconds = self.ctime_ns % _SECOND_NS == 0
+        age_s = seen_at - max(self.mtime_ns, self.ctime_ns) / _SECOND_NS
+        return not in_whole_seconds or age_s > _CLOCKS_DIFFER_S
 
 
 class OpenFile:

@@ -65,11 +65,12 @@ class Work:
 
 @dataclass(frozen=True)
 class RightFile:
-    """A file that was proved, and the state that it was proved in."""
+    """A file that was proved, the state that it was proved in, and when that was, on the worker's clock."""
 
     spec: FileSpec
     path: Path
     identity: Identity
+    proved_at: float = field(default_factory=time.time)
 
 
 class Ledger:

@@ -158,10 +158,10 @@ class Restorer(BestEffortRun):
 
     def _look_once_more(self, parts: Parts, right: RightFile) -> None:
         try:
-            if (
-                parts.destination.look(right.path) == right.identity
-                or look(parts, right.spec).state is LocalState.RIGHT
-            ):
+            is_as_proved = parts.destination.look(right.path) == right.identity and (
+                right.identity.shows_later_changes(right.proved_at)
+            )
+            if is_as_proved or look(parts, right.spec).state is LocalState.RIGHT:
                 self._ledger.confirm(right)
                 return
             changed = reasons.MISSING_OR_DIFFERENT.of()

@@ -28,6 +28,7 @@ ERRORS = [
     errno.EROFS, errno.ENXIO, errno.EBADMSG, errno.ENOMEM, errno.ECONNRESET, errno.EPIPE, errno.EFBIG, errno.EUCLEAN,
 ]  # fmt: skip
 OLD = 7200.0
+NOBODY = 0xFFFFFFFF  # of an entry of an ACL that names nobody
 
 
 class FailingCall:
@@ -294,21 +295,40 @@ def test_healed_file_keeps_its_mode_where_its_group_cannot_be_kept(
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
 
 
+def acl_of(*entries: tuple[int, int, int]) -> bytes:
+    """Version 2 of the form that the kernel takes: tag, bits, who."""
+    return (2).to_bytes(4, "little") + b"".join(
+        tag.to_bytes(2, "little") + bits.to_bytes(2, "little") + who.to_bytes(4, "little") for tag, bits, who in entries
+    )
+
+
 @pytest.mark.rule("W12")
 def test_healed_file_keeps_its_acl(stand: Stand) -> None:
     stand.put("a.raw", b"small", "H1")
     path = stand.place("a.raw", b"smalL")
-    # Version 2; owner rw, user 4242 rw, group r, mask rw, others nothing.
-    entries = [(1, 6, 0xFFFFFFFF), (2, 6, 4242), (4, 4, 0xFFFFFFFF), (16, 6, 0xFFFFFFFF), (32, 0, 0xFFFFFFFF)]
-    acl = (2).to_bytes(4, "little") + b"".join(
-        tag.to_bytes(2, "little") + bits.to_bytes(2, "little") + who.to_bytes(4, "little") for tag, bits, who in entries
-    )
+    # Owner rw, user 4242 rw, group r, mask rw, others nothing.
+    acl = acl_of((1, 6, NOBODY), (2, 6, 4242), (4, 4, NOBODY), (16, 6, NOBODY), (32, 0, NOBODY))
     try:
         os.setxattr(path, "system.posix_acl_access", acl)
     except OSError:
         pytest.skip("the file system of the tests has no ACLs")
     assert stand.restore()["a.raw"].startswith("OK - Self-healed")
     assert os.getxattr(path, "system.posix_acl_access") == acl
+
+
+def test_healed_file_that_had_no_acl_has_none(stand: Stand) -> None:
+    """The default ACL of its folder is for new files: with it the group, who read it before, has no right any more."""
+    stand.put("a.raw", b"small", "H1")
+    path = stand.place("a.raw", b"smalL")
+    path.chmod(0o640)
+    acl = acl_of((1, 6, NOBODY), (2, 6, 4242), (4, 0, NOBODY), (16, 6, NOBODY), (32, 0, NOBODY))
+    try:
+        os.setxattr(path.parent, "system.posix_acl_default", acl)
+    except OSError:
+        pytest.skip("the file system of the tests has no ACLs")
+    assert stand.restore()["a.raw"].startswith("OK - Self-healed")
+    assert "system.posix_acl_access" not in os.listxattr(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
 @pytest.mark.rule("W12")

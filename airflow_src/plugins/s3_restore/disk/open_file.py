@@ -220,9 +220,18 @@ class TemporaryFile(OpenFile):
             with contextlib.suppress(OSError):  # a group that this user is not in is no reason to lose the mode too
                 if self.status().st_gid != status.st_gid:
                     os.fchown(self._fd, -1, status.st_gid)
-            os.fchmod(self._fd, stat.S_IMODE(status.st_mode))
-        with contextlib.suppress(OSError):
-            os.setxattr(self._fd, _ACL, os.getxattr(other, _ACL, follow_symlinks=False))
+            with contextlib.suppress(OSError):
+                self._take_acl_of(other)
+            os.fchmod(self._fd, stat.S_IMODE(status.st_mode))  # after the ACL, which makes another thing of its bits
+
+    def _take_acl_of(self, other: Path) -> None:
+        try:
+            acl = os.getxattr(other, _ACL, follow_symlinks=False)
+        except OSError as error:
+            if error.errno == errno.ENODATA:  # it has none, and this one may have that of its folder (default ACL)
+                os.removexattr(self._fd, _ACL)
+        else:
+            os.setxattr(self._fd, _ACL, acl)
 
     def set_mode(self, mode: int) -> None:
         """Set its permission bits, as far as the system lets us."""

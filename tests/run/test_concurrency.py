@@ -125,6 +125,28 @@ def test_report_whose_link_is_made_whatever_the_call_says_is_one(tmp_path, monke
     assert list(tmp_path.iterdir()) == [written]
 
 
+def test_report_whose_link_is_made_after_the_call_has_failed_is_one(tmp_path, monkeypatch):
+    """R5: a soft NFS mount gives up on a link, which the server makes a moment later."""
+    link, real_open, late = os.link, os.open, []
+
+    def give_up(*paths: Path) -> None:
+        late.append(paths)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def open_a_moment_later(path: Path, *arguments: int) -> int:
+        while late and path == late[-1][1]:
+            link(*late.pop())
+        return real_open(path, *arguments)
+
+    monkeypatch.setattr(os, "link", give_up)
+    monkeypatch.setattr(os, "open", open_a_moment_later)
+
+    written = write_new_file(tmp_path, [f"report_{number}.txt" for number in range(4)], "all is well\n")
+
+    assert written == tmp_path / "report_0.txt"
+    assert list(tmp_path.iterdir()) == [written]
+
+
 @pytest.mark.rule("R5", fails_when="a temporary name that is made whatever the call says costs the report")
 @pytest.mark.parametrize("number", [errno.EEXIST, errno.ESTALE])
 def test_report_whose_temporary_file_is_made_whatever_the_call_says_is_written(tmp_path, monkeypatch, number):

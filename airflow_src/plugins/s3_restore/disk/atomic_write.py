@@ -67,6 +67,8 @@ def _publish(temporary: Path, paths: Iterable[Path], text: str, umask: int | Non
                     _write_temporary(temporary, text, umask)
                 give_name(temporary, path)
             except FileExistsError:
+                if is_one_file(temporary, path):  # a link that was called a failure came late (soft mounts)
+                    return path
                 break  # the next name
             except OSError as error:
                 logging.info("%s cannot be named by %s here (%s)", path.name, give_name.__name__, error.strerror)

@@ -112,6 +112,16 @@ def test_records_that_make_no_sense_are_no_reason_to_delete(corrupted) -> None:
         assert aside.path.read_bytes() == b"of a person"
 
 
+def test_a_record_is_written_whole_by_short_writes(corrupted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on network file systems and near a full disk: half a record would tell the next run of nothing."""
+    quarantine, final, seen = corrupted
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, bytes(data)[:20]))
+    aside = quarantine.set_aside(final, seen)
+    quarantine.look_afresh()
+    assert [each.path for each in quarantine.find(final)] == [aside.path]
+
+
 def test_a_record_of_the_file_itself_is_no_reason_to_delete_it(corrupted) -> None:
     """Forged, as nothing is set aside under its own name: the right file would go as what was healed."""
     quarantine, final, seen = corrupted

@@ -219,7 +219,9 @@ def _write_record(version: Quarantined, final: Path) -> None:
     }
     fd = os.open(version.record, CREATE, FILE_MODE)
     try:
-        os.write(fd, json.dumps(fields).encode())
+        data = memoryview(json.dumps(fields).encode())
+        while data:
+            data = data[os.write(fd, data) :]
         sync_fd(fd)
     except BaseException:
         with contextlib.suppress(OSError):

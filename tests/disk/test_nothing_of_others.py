@@ -126,6 +126,16 @@ def test_paths_that_include_leaves_out_are_reserved(stand: Stand) -> None:
     assert not stand.path("a.corrupted").exists()
 
 
+def test_folders_of_the_raw_file_are_reserved(stand: Stand) -> None:
+    """A version that cannot be healed stays where it is, and would be in the way of the folder in each run."""
+    stand.put("a", b"right", "H1", in_s3=b"wrong")
+    stand.place("a", b"righT")
+    stand.put("a.corrupted/b", SMALL, "H1")
+    run = stand.restore(max_concurrency=1)
+    assert run["a"].endswith("; the corrupted file is kept as a.corrupted_2")
+    assert run["a.corrupted/b"].startswith("OK - Downloaded")
+
+
 @pytest.mark.parametrize("arrival", ["right", "wrong"])
 @pytest.mark.parametrize("name", ["a.raw", "d/a.raw"])
 def test_file_that_appears_meanwhile_is_looked_at(stand: Stand, arrival: str, name: str) -> None:

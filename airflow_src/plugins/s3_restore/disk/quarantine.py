@@ -78,7 +78,9 @@ class Quarantine:
 
     def __init__(self, destination: Destination, reserved: Iterable[str] = ()) -> None:
         self._destination = destination
-        self._reserved = {destination.path / path for path in reserved}
+        paths = {destination.path / path for path in reserved}
+        folders = {path.parent for path in paths}  # those above its files belong to it, too
+        self._reserved = paths.union(folders, *(folder.parents for folder in folders))
         self._records: dict[Path, dict[str, set[str]]] = {}
         self._lock = threading.Lock()
 

@@ -193,6 +193,20 @@ def test_an_argument_that_makes_no_sense_is_one_line_at_once(kraken: Kraken, tmp
     assert not local.parent.exists()
 
 
+def test_folders_that_are_made_are_on_the_storage(uploaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A name is in the folder above: after a power cut the file would be gone with the first folder that is not."""
+    synced: set[Path] = set()
+    fsync = os.fsync
+
+    def noting(fd: int) -> None:
+        synced.add(Path(f"/proc/self/fd/{fd}").readlink())
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    download_file_from_s3(BUCKET, "folder/a.raw", tmp_path / "1/2/3/a.raw", "eu-central-1")
+    assert {tmp_path, tmp_path / "1", tmp_path / "1/2", tmp_path / "1/2/3"} <= synced
+
+
 def test_os_error_when_the_folder_cannot_be_made(uploaded, tmp_path: Path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OSError, match=r"Not a directory|File exists"):

@@ -20,6 +20,7 @@ from common.secrets_in_logs import (
     without_secrets,
 )
 from impl import refusals
+from s3_restore.disk.destination import Destination
 from s3_restore.model import store_reasons
 from s3_restore.model.exceptions import ObjectStoreError, StoreUnreachableError, UnusableValueError
 from s3_restore.model.settings import RestoreSettings
@@ -184,7 +185,8 @@ def download_file_from_s3(  # noqa: PLR0913, PLR0917 (the signature that the hos
         store = S3ObjectStore(get_s3_client(region, aws_conn_id, settings=settings))
     except ObjectStoreError as error:
         raise as_client_error(error, "AssumeRole") from None
-    local_path.parent.mkdir(parents=True, exist_ok=True)
+    nearest = next((folder for folder in local_path.parents if folder.is_dir()), local_path.parent)
+    Destination(nearest).make_folders(local_path)  # and brings their names to the storage
     logging.info("Downloading s3://%s/%s to %s", bucket_name, s3_key, local_path)
     begun = time.monotonic()
     try:

@@ -153,6 +153,34 @@ def test_a_move_is_one_whatever_the_call_says(corrupted, monkeypatch: pytest.Mon
     assert [each.path for each in quarantine.find(final)] == [version.path], "so it can be healed"
 
 
+@pytest.mark.parametrize("number", [errno.EIO, errno.ETIMEDOUT])
+def test_a_move_that_comes_after_the_call_has_failed_loses_nothing(
+    corrupted, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Soft NFS: the client gave up, and the server moves it a moment later, before whatever it is asked next."""
+    quarantine, final, seen = corrupted
+    rename, unlink = os.rename, os.unlink
+    late: list[tuple[Path, Path]] = []
+
+    def give_up(*paths: Path) -> None:
+        late.append(paths)
+        raise OSError(number, os.strerror(number))
+
+    def after_the_move(path: Path) -> None:
+        if late:
+            rename(*late.pop())
+        unlink(path)
+
+    monkeypatch.setattr(os, "rename", give_up)
+    monkeypatch.setattr(os, "unlink", after_the_move)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        quarantine.set_aside(final, seen)
+    if late:
+        rename(*late.pop())
+    [version] = quarantine.find(final)
+    assert version.path.read_bytes() == b"corrupted"
+
+
 @pytest.mark.rule("W9", fails_when="what reserved a name is left without the record that tells whose it is")
 @pytest.mark.parametrize("call", ["open", "close"])
 def test_reservation_that_is_made_whatever_the_call_says_is_withdrawn(

@@ -40,6 +40,7 @@ from s3_restore.model.file_specs import why_unsafe
 from s3_restore.model.names import ASIDE_RECORD, TEMPORARY_NAME, aside_names, digest_of_name, temporary_name
 
 _CANNOT_OVERWRITE = (errno.EPERM, errno.EEXIST, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # SFTP servers
+_GAVE_UP = (errno.EIO, errno.ETIMEDOUT)  # on soft mounts, of a server that may do it yet; the next run tidies
 _FORMAT = 1
 _MAX_RECORD_BYTES = 16 * 1024  # a name has at most 255 bytes
 _FORGOTTEN_AFTER_S = 24 * 3600.0  # a record that describes nothing, and whose owner nobody here knows
@@ -134,6 +135,8 @@ class Quarantine:
             except OSError as error:
                 # A network file system may have moved it all the same, where an answer was lost and it asked again.
                 if not version.is_there:
+                    if error.errno in _GAVE_UP:  # moved later, it would be what is removed, or be nobody's
+                        raise
                     _withdraw(version)
                     if isinstance(error, FileNotFoundError):
                         raise ChangedMeanwhileError(str(final)) from None

@@ -316,6 +316,36 @@ def test_each_ok_is_looked_at_where_times_are_whole_seconds(
     assert run["b.raw"].startswith("OK - Downloaded")
 
 
+@pytest.mark.parametrize("times", ["one", "none"])
+@pytest.mark.parametrize("state", ["right", "missing"])
+def test_each_ok_is_looked_at_where_no_time_tells_of_a_change(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, state: str, times: str
+) -> None:
+    """SFTP and rclone show the time of modification only, which is put back; rclone --no-modtime that of the mount."""
+    real = Identity.of
+
+    def timeless(status: os.stat_result) -> Identity:
+        made = real(status)
+        shown = made.mtime_ns if times == "one" else 1_700_000_000_123_456_789
+        return Identity(made.device, made.inode, made.size, shown, shown)
+
+    monkeypatch.setattr(Identity, "of", staticmethod(timeless))
+    stand.put("a.raw", raw_bytes(4000, "a"), "H1")
+    stand.put("b.raw", SMALL, "H1")
+    if state == "right":
+        stand.place("a.raw", stand.data["a.raw"])
+
+    def change_it(request) -> None:
+        if request.key == stand.key("b.raw"):
+            rewrite_with_times_put_back(stand.path("a.raw"))
+
+    stand.server.on_request = change_it
+    run = stand.restore(max_concurrency=1)
+    assert run["a.raw"].startswith("FAILURE - Changed on disk after it was verified"), run.report
+    assert run["b.raw"].startswith("OK - Downloaded")
+    assert stand.others == []
+
+
 @pytest.mark.parametrize("end", ["disk full", "stopped"])
 def test_right_files_of_a_run_that_was_ended_are_ok(stand: Stand, end: str) -> None:
     stand.put("a.raw", SMALL, "H1")

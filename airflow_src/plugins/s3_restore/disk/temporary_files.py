@@ -13,12 +13,13 @@ from pathlib import Path
 from s3_restore.disk import owners
 from s3_restore.disk.destination import Destination
 from s3_restore.disk.heartbeat import Heartbeat
-from s3_restore.disk.open_file import OpenFile, TemporaryFile, journal_of, owner_of
+from s3_restore.disk.open_file import Identity, OpenFile, TemporaryFile, journal_of, owner_of
 from s3_restore.disk.owners import Standing
-from s3_restore.model.exceptions import ChangedMeanwhileError, NotOnStorageError
+from s3_restore.model.exceptions import BlockedPathError, ChangedMeanwhileError, NotOnStorageError
 from s3_restore.model.names import JOURNAL, PART, TEMPORARY_NAME, digest_of_name, temporary_name
 
 _COPY_BYTES = 1024**2
+_LONG_AGO_S = 10**9
 _STAT_BLOCK_BYTES = 512  # what st_blocks counts in, whatever the file system's own blocks are
 _OPEN_OURS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -179,6 +180,31 @@ class TemporaryFiles:
         finally:
             owners.release(owner)
         return now
+
+    def has_change_times(self, final: Path) -> bool:
+        """Whether files beside ``final`` have a time of change that nobody can set, so that each write to one shows.
+
+        SFTP and rclone show the time of modification in its stead, which tools put back, and rclone can do without any.
+        Where nothing can be made, so that this cannot be found out, they are taken to have one, as most have.
+        """
+        owner = owners.new_owner()
+        probe = final.with_name(temporary_name(final.name, owner, PART))
+        try:
+            self._destination.check_not_gone()
+            self._destination.check_above(final)
+            os.close(os.open(probe, CREATE, FILE_MODE))
+        except (OSError, BlockedPathError):
+            owners.release(owner)
+            return True
+        try:
+            os.utime(probe, (_LONG_AGO_S, _LONG_AGO_S))
+            state = Identity.of(os.lstat(probe))
+        except OSError:
+            return True
+        finally:
+            remove_quietly(probe)
+            owners.release(owner)
+        return state.ctime_ns > state.mtime_ns
 
 
 def temporary_names(folder: Path) -> dict[str, list[str]]:

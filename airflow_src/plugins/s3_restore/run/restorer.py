@@ -152,14 +152,18 @@ class Restorer(BestEffortRun):
         if parts.destination.is_gone():  # also with no right file: the report of failures would be made there too
             self._end_gone("it is another file system now, or none")
             return
+        right_files = self._ledger.right_files
+        # Where both times are one, there may be only one; a file that was just written has two equal ones as well.
+        in_doubt = next((right for right in right_files if right.identity.mtime_ns == right.identity.ctime_ns), None)
+        times_tell = in_doubt is None or parts.temporaries.has_change_times(in_doubt.path)
         # One after the other: a look takes microseconds, and threads may be out of memory.
-        for right in self._ledger.right_files:
-            self._look_once_more(parts, right)
+        for right in right_files:
+            self._look_once_more(parts, right, times_tell=times_tell)
 
-    def _look_once_more(self, parts: Parts, right: RightFile) -> None:
+    def _look_once_more(self, parts: Parts, right: RightFile, *, times_tell: bool) -> None:
         try:
             is_as_proved = parts.destination.look(right.path) == right.identity and (
-                right.identity.shows_later_changes(right.proved_at)
+                times_tell and right.identity.shows_later_changes(right.proved_at)
             )
             if is_as_proved or look(parts, right.spec).state is LocalState.RIGHT:
                 self._ledger.confirm(right)

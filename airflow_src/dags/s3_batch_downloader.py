@@ -109,6 +109,9 @@ def create_s3_batch_downloader_dag() -> DAG:
             timeout=timedelta(days=14).total_seconds(),
             soft_fail=True,  # whatever has come by then is summarized
             trigger_rule="all_done",
+            retries=20,  # it asks Airflow for days, and each question may fail in passing
+            # Without its end there is no summary, and the runs of a batch tell of nothing.
+            on_failure_callback=on_failure_callback,
         )
         summarize_ = LinkedPythonOperator(
             task_id=Tasks.SUMMARIZE,

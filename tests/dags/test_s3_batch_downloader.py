@@ -72,3 +72,13 @@ def test_params_and_defaults(batch):
         "dry_run": False,
     }
     assert "pasted text" in batch.doc_md
+
+
+def test_a8_a_batch_that_cannot_be_summarized_is_told_of(batch):
+    """Its runs post nothing, as the batch does it for them: a wait that failed ended it without a word."""
+    from common.callbacks import on_failure_callback  # noqa: PLC0415 (Airflow takes seconds)
+
+    for task_id in ("list_raw_files", "wait_for_restores", "summarize"):
+        told_by = batch.get_task(task_id).on_failure_callback
+        assert on_failure_callback in (told_by if isinstance(told_by, list | tuple) else [told_by]), task_id
+    assert batch.get_task("wait_for_restores").retries > batch.get_task("summarize").retries, "it asks for days"

@@ -15,6 +15,7 @@ from s3_restore.model.settings import RestoreSettings
 from shared.yamlsettings import (
     SettingsError,
     YamlKeys,
+    get_notification_settings,
     get_ops_alerts_webhook_url,
     get_path,
     get_s3_download_settings,
@@ -203,3 +204,18 @@ def test_a_secret_of_the_wrong_type_is_not_shown(settings_file: Path, value: Any
     assert "HOOKSECRET" not in str(caught.value)
     assert str(caught.value).endswith(f"expected str, got {type(value).__name__}")
     assert os.environ["ALPHAKRAKEN_YAML"] in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [SECRET, [SECRET]], ids=repr)
+@pytest.mark.parametrize("read", [get_notification_settings, get_ops_alerts_webhook_url])
+def test_a_secret_a_level_too_high_is_not_shown_and_not_passed_over(
+    settings_file: Path, value: Any, read: Callable[[], Any]
+) -> None:
+    """It went to the terminal of ``worker_check``, while each failure was told to nobody, and that to nobody either."""
+    settings_file.write_text(yaml.safe_dump({"general": {"notifications": value}}))
+
+    with pytest.raises(SettingsError) as caught:
+        read()
+
+    assert "HOOKSECRET" not in str(caught.value)
+    assert str(caught.value).endswith(f"key 'general.notifications': expected dict, got {type(value).__name__}")

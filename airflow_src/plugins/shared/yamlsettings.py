@@ -161,7 +161,11 @@ def get_notification_settings() -> dict[str, Any]:
         SettingsError: if the settings cannot be read.
 
     """
-    return dict(get_setting("general.notifications", dict, default={}))
+    key = "general.notifications"
+    section = get_setting(key, object, default={})
+    if not isinstance(section, dict):  # without the value: it may be the URL, and whoever knows that can post there
+        raise SettingsError(settings_reasons.WRONG_KEY.of(settings_path(), repr(key), "dict", type(section).__name__))
+    return dict(section)
 
 
 def get_ops_alerts_webhook_url() -> str:
@@ -171,8 +175,11 @@ def get_ops_alerts_webhook_url() -> str:
         SettingsError: if the settings cannot be read.
 
     """
-    key = "general.notifications.ops_alerts_webhook_url"
-    url = get_setting(key, object, default="")
-    if not isinstance(url, str):  # without the value, as other settings have it: whoever knows the URL can post there
-        raise SettingsError(settings_reasons.WRONG_KEY.of(settings_path(), repr(key), "str", type(url).__name__))
+    name = "ops_alerts_webhook_url"
+    url = get_notification_settings().get(name)
+    if url is None:
+        return ""
+    if not isinstance(url, str):  # without the value, as above
+        key = repr(f"general.notifications.{name}")
+        raise SettingsError(settings_reasons.WRONG_KEY.of(settings_path(), key, "str", type(url).__name__))
     return url

@@ -97,6 +97,15 @@ def test_each_red_line_says_what_to_do(  # noqa: PLR0917 (three fixtures, three 
     assert SECRET_KEY not in str(found)
 
 
+@pytest.mark.parametrize("odd", [{"s3_upload_path": None}, {"s3_upload_path": ""}, {"file_info": None}, {}], ids=repr)
+def test_a_document_without_a_backup_says_nothing_about_s3(kraken: Kraken, capsys, odd):
+    kraken.store("0.raw", **{"file_info": {"0.raw": [1, "0" * 32]}, **odd} if odd else {})
+    kraken.back_up({ID: raw_bytes(1000, "x")}, ID)
+    code, found = lines(capsys)
+    assert found["S3"] == f"ok answers for s3://{kraken.bucket}/{ID}"
+    assert code == 0
+
+
 def test_a_password_in_the_address_of_mongodb_is_not_shown(ready: Kraken, monkeypatch, capsys):
     user, password = os.environ["MONGO_USER"], os.environ["MONGO_PASSWORD"]
     address = f"mongodb://{user}:{password}@{os.environ['MONGO_HOST']}:{os.environ['MONGO_PORT']}/krakendb"

@@ -116,7 +116,10 @@ def check_s3() -> str:
     from s3_restore.model.exceptions import ObjectStoreError
 
     store, _ = open_store()
-    for raw_file_id in find_raw_file_ids({"backup_status": "upload_done"}, 1):
+    # A document without a path or without files says nothing about S3.
+    there = {"$nin": [None, "", {}]}
+    backed_up = {"backup_status": "upload_done", "s3_upload_path": there, "file_info": there}
+    for raw_file_id in find_raw_file_ids(backed_up, 1):
         raw_file = get_raw_file(raw_file_id)
         paths = reconstruct_s3_paths(raw_file.s3_upload_path, raw_file.file_info) if raw_file else {}
         if not paths:

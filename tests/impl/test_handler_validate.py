@@ -7,7 +7,7 @@ import pytest
 
 from s3_restore.disk.destination import Destination, free_bytes
 from s3_restore.disk.temporary_files import TemporaryFiles
-from tests.support.kraken import Kraken
+from tests.support.kraken import Kraken, assert_one_clear_line
 from tests.support.raw_files import file_info, raw_bytes
 
 DATA = raw_bytes(100_000, "validate")
@@ -114,6 +114,23 @@ def test_output_location_not_writable(kraken: Kraken, unprivileged):
     kraken.back_up({ID: DATA})
     kraken.output.chmod(0o555)
     assert unprivileged(lambda: kraken.refuse(ID)) == f"Output location not writable: {kraken.output}"
+
+
+@pytest.mark.parametrize("below", ["", "deeper"], ids=["the output", "a folder above it"])
+def test_output_location_that_may_not_be_searched_is_refused_and_not_tried_again(kraken: Kraken, unprivileged, below):
+    from airflow.providers.common.compat.sdk import AirflowFailException  # noqa: PLC0415 (Airflow takes seconds)
+
+    kraken.back_up({ID: DATA})
+    output = kraken.output / below
+    output.mkdir(exist_ok=True)
+    kraken.settings["locations"]["output"]["absolute_path"] = str(output)
+    kraken.write_yaml()
+    kraken.output.chmod(0o666)
+    with pytest.raises(AirflowFailException) as caught:
+        unprivileged(lambda: kraken.validate(ID))
+    kraken.output.chmod(0o755)
+    assert str(caught.value) == f"Output location not writable: {output}"
+    assert_one_clear_line(caught.value)
 
 
 def test_project_folder_not_writable(kraken: Kraken, unprivileged):

@@ -25,6 +25,13 @@ def check_output(output: Path, project_id: str, settings: RestoreSettings) -> Pa
         AirflowFailException: if they cannot.
 
     """
+    try:
+        return _nearest_writable(output, project_id, settings)
+    except PermissionError:  # a folder that may not be searched: nothing below it can be looked at
+        raise refusal(refusals.NOT_WRITABLE.of(output)) from None
+
+
+def _nearest_writable(output: Path, project_id: str, settings: RestoreSettings) -> Path:
     if not output.is_dir():
         raise refusal(refusals.OUTPUT_MISSING.of(output))
     if settings.require_mount and not os.path.ismount(output):

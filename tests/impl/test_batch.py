@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from s3_restore.model.names import temporary_name
 from tests.support.kraken import Kraken, assert_one_clear_line
 from tests.support.raw_files import raw_bytes
 from tests.support.webhook_receiver import WebhookReceiver
@@ -274,6 +275,19 @@ def test_dry_run_says_when_each_fits_but_not_all_of_them(kraken: Kraken, ti, mon
     assert said.startswith(
         "Dry run: not enough space for all of them. In all 2 of 2 files to fetch, 0.2 MB, 0.1 MB are"
     )
+
+
+def test_dry_run_counts_what_an_interrupted_attempt_holds_as_there(kraken: Kraken, ti, monkeypatch):
+    from impl import preview  # noqa: PLC0415
+    from impl.batch_impl import summarize  # noqa: PLC0415
+
+    kraken.back_up({"a.raw": DATA}, "a.raw")
+    kraken.destination.mkdir()
+    (kraken.destination / temporary_name("a.raw", "0-0", "part")).write_bytes(DATA)
+    monkeypatch.setattr(preview, "free_bytes", lambda _path: len(DATA) // 2)
+    list_raw_files(ti, raw_file_ids="a.raw", dry_run=True)
+    result = summarize(ti, run_id=BATCH_RUN)
+    assert (result["failed"], result["bytes_to_fetch"]) == (0, len(DATA))
 
 
 # --- waiting and the summary -------------------------------------------------------------------------------------

@@ -59,6 +59,7 @@ def plan_all(raw_file_ids: Sequence[str], include: str, *, verify_only: bool = F
             total_files=len(seen.plan.files),
             bytes=seen.bytes_to_download,
             bytes_free=seen.free,
+            bytes_needed=seen.needed,
         )
 
     def plan_noting(raw_file_id: str) -> None:
@@ -87,6 +88,7 @@ def _row(  # noqa: PLR0913 (what a row holds)
     total_files: int = 0,
     bytes: int = 0,  # noqa: A002 (its name in the XCom)
     bytes_free: int | None = None,
+    bytes_needed: int = 0,
 ) -> dict[str, Any]:
     return {
         "raw_file_id": raw_file_id,
@@ -97,6 +99,7 @@ def _row(  # noqa: PLR0913 (what a row holds)
         "total_files": total_files,
         "bytes": bytes,
         "bytes_free": bytes_free,
+        "bytes_needed": bytes_needed,
         "report_path": "",
         "reason": reason,
         "code": failure.code if failure else "",
@@ -135,7 +138,9 @@ def why_not(rows: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> str:
     """Why the batch would not restore all of it, one line; empty when nothing is known that speaks against it."""
     refused = [row for row in rows if row["status"] == REFUSED]
     reasons = []
-    if found["bytes_free"] is not None and found["bytes_to_fetch"] > found["bytes_free"]:
+    # Not the bytes to fetch, of which interrupted attempts may hold some: each raw file was looked at in this way, too.
+    needed = sum(row["bytes_needed"] for row in rows)
+    if found["bytes_free"] is not None and needed > found["bytes_free"]:
         reasons.append("not enough space for all of them")
     if refused:
         reasons.append(f"{len(refused)} of {len(rows)} raw files would be refused")

@@ -30,12 +30,14 @@ class Preview:
         job: what is asked for.
         plan: of all files that are wanted.
         free: bytes free at the destination; None where only the backup is verified, which needs none.
+        needed: bytes of these that the restore takes: what an interrupted attempt holds is there already.
 
     """
 
     job: RestoreJob
     plan: RestorePlan
     free: int | None
+    needed: int = 0
 
     @property
     def files_there(self) -> int:
@@ -158,7 +160,7 @@ def _preview(job: RestoreJob, store: ObjectStore, requests_at_once: int) -> Prev
     if missing > free:
         raise refusal(refusals.NO_SPACE.of(nearest, f"{missing / _MB:.1f}", f"{free / _MB:.1f}"))
     plan = plan_restore(store, job.destination, job.specs, requests_at_once)
-    seen = Preview(job, plan, free)
+    seen = Preview(job, plan, free, missing)
     _log(job, seen, free)
     warn_of_shared_paths(job)
     return seen

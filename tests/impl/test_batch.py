@@ -188,6 +188,7 @@ def test_nothing_unknown_project_wrong_type_and_too_many_are_refused(kraken: Kra
     assert refuse_to_list(ti) == "Nothing to restore: give 'raw_file_ids' or 'project_id'"
     assert refuse_to_list(ti, raw_file_ids=" ,\n") == "Nothing to restore: give 'raw_file_ids' or 'project_id'"
     assert refuse_to_list(ti, project_id="PRIDNOBODY") == "Project 'PRIDNOBODY' has no raw file with a backup in S3"
+    assert refuse_to_list(ti, project_id="\ud800") == "Project '\\ud800' has no raw file with a backup in S3"
     assert "expected a list of ids or a text, got [7]" in refuse_to_list(ti, raw_file_ids=[7])
     said = refuse_to_list(ti, raw_file_ids=[f"{number}.raw" for number in range(1025)])
     assert said.startswith("1025 raw files are more than Airflow starts in one batch: expected at most 1024.")

@@ -18,6 +18,7 @@ from impl.dry_run import PLANNED, REFUSED, plan_all, totals, totals_line, why_no
 from impl.host import DatabaseUnavailableError, get_backed_up_raw_file_ids, get_file_infos, parse_file_info_item
 from impl.linked_operators import early_link
 from impl.patient_operator import NotReadyYetError
+from impl.raw_file_ids import can_be_id
 from impl.raw_file_lookup import read_pasted_ids, refuse_misdirected, refuse_misspelt
 from impl.refusals import refusal
 from impl.restore_job import read_verify_only
@@ -62,7 +63,7 @@ def list_raw_files(ti: Any, **kwargs: Any) -> list[dict[str, Any]]:
     if not raw_file_ids and not project_id:
         raise refusal(refusals.NOTHING_ASKED.of(repr(DagParams.RAW_FILE_IDS), repr(DagParams.PROJECT_ID)))
     if project_id:
-        of_project = get_backed_up_raw_file_ids(project_id)
+        of_project = get_backed_up_raw_file_ids(project_id) if can_be_id(project_id) else []
         if not of_project:
             raise refusal(refusals.EMPTY_PROJECT.of(repr(project_id)))
         raw_file_ids = list(dict.fromkeys([*raw_file_ids, *of_project]))

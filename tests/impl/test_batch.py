@@ -175,13 +175,16 @@ def test_a_parameter_that_is_misspelt_is_refused_by_both_dags(kraken: Kraken, ti
     assert refuse_to_list(ti, raw_file_ids=["a.raw"], **slip) == said.format("s3_batch_downloader")
 
 
-def test_misspelt_ids_of_a_batch_are_named_and_parameters_of_others_are_none_of_ours(kraken: Kraken, ti):
+def test_misspelt_ids_of_a_batch_are_named_and_parameters_of_others_are_none_of_ours(kraken: Kraken, ti, caplog):
+    caplog.set_level(logging.INFO)
     for slip, meant in (("rawfile_ids", "raw_file_ids"), ("raw_file_IDs", "raw_file_ids"), ("project", "project_id")):
         assert f"Parameter {slip!r} is none of" in refuse_to_list(ti, **{slip: "a.raw"})
         assert f"is {meant!r} meant?" in refuse_to_list(ti, **{slip: "a.raw"})
     kraken.back_up({"a.raw": b"bytes"}, "a.raw")
     assert kraken.validate("a.raw", requested_by="me", dryrun=False, project="P1")["files_to_download"] == 1
     assert ids(list_raw_files(ti, raw_file_ids=["a.raw"], requested_by="me")) == ["a.raw"]
+    assert kraken.validate("a.raw", project_id="P1")["project_id"] == kraken.project_id
+    assert "Parameter 'project_id' is none of s3_downloader: it has no effect" in caplog.text
 
 
 def test_nothing_unknown_project_wrong_type_and_too_many_are_refused(kraken: Kraken, ti):

@@ -32,7 +32,6 @@ _OF_DAG = {
     Dags.S3_DOWNLOADER: (DagParams.RAW_FILE_ID, *_OF_BOTH),
     Dags.S3_BATCH_DOWNLOADER: (DagParams.RAW_FILE_IDS, DagParams.PROJECT_ID, *_OF_BOTH),
 }
-_KNOWN_PARAMS = {name for names in _OF_DAG.values() for name in names} | {DagParams.BATCH}
 _SHORTEST_PART = 3  # of a name: "dry", "verify"
 _ALIKE = 0.8
 
@@ -118,7 +117,8 @@ def refuse_misspelt(params: Mapping[str, Any], dag_id: str) -> None:
         AirflowFailException: if there is one, and it is set.
 
     """
-    for name in sorted(name for name, value in params.items() if value and name not in _KNOWN_PARAMS):
+    own = {*_OF_DAG[dag_id], DagParams.BATCH}
+    for name in sorted(name for name, value in params.items() if value and name not in own):
         if meant := next((known for known in _OF_DAG[dag_id] if _looks_like(_letters(name), _letters(known))), ""):
             raise refusal(refusals.MISSPELT.of(shown(name), dag_id, repr(meant)))
         logging.info("Parameter %s is none of %s: it has no effect", shown(name), dag_id)

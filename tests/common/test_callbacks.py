@@ -160,6 +160,18 @@ def test_a8_one_line_whatever_the_exception_says(kraken: Kraken, receiver, caplo
 
 
 @pytest.mark.rule("A8")
+@pytest.mark.parametrize("word", ["20250115_sample.raw\\n", "a:"], ids=repr)
+def test_a8_a_long_word_does_not_hold_up_the_post_until_the_task_is_killed(word):
+    from common.secrets_in_logs import without_secrets  # noqa: PLC0415 (Airflow takes seconds)
+
+    text = word * (60_000 // len(word))
+    before = time.process_time()
+    said = without_secrets(f"{text} https://user:pass:word@host/x")
+    assert time.process_time() - before < 2
+    assert said == f"{text} https://***@host/x"
+
+
+@pytest.mark.rule("A8")
 @pytest.mark.parametrize("sparse", [{}, {"ti": SimpleNamespace()}, {"params": None, "exception": None}])
 def test_a8_a_context_that_lacks_something(kraken: Kraken, caplog, sparse):
     on_failure_callback(sparse)

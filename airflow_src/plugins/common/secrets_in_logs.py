@@ -27,7 +27,8 @@ _FIELD = re.compile(
     r"(?i)((?:token|signature(?:provided)?|credential|secret-?access-?key|access-?key-?id|samlassertion)"
     rf"['\"]?\s*[:=>]\s*{_QUOTE})[^\s'\"<>&,;}}]+"
 )
-_USER_AND_PASSWORD = re.compile(r"[^\s/@:'\"]+:[^\s/@'\"]+@")  # of a URL
+# Of a URL. Looked for once in each word, and without going back in it: a word may be a pasted list, of any length.
+_USER_AND_PASSWORD = re.compile(r"(?<![^\s/@'\"]):*+[^\s/@:'\"]++:[^\s/@'\"]++@")
 
 
 class _Blanking(logging.Filter):

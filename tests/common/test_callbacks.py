@@ -1,5 +1,6 @@
 """on_failure_callback: one line, one post to a real receiver, never an exception, no database (A8)."""
 
+import json
 import logging
 import time
 from collections.abc import Iterator
@@ -157,6 +158,19 @@ def test_a8_one_line_whatever_the_exception_says(kraken: Kraken, receiver, caplo
     assert record.getMessage().isprintable()
     assert record.getMessage().endswith("; Report: /out/report.txt")
     assert receiver.wait_for()[0].json() == {"text": record.getMessage()}
+
+
+@pytest.mark.rule("A8")
+def test_a8_a_list_pasted_as_one_id_is_told_of_in_a_post_that_receivers_take(kraken: Kraken, receiver, caplog):
+    configure(kraken, receiver.url)
+    long = context()
+    long["params"] = {"raw_file_id": "\n".join(f"20250115_sample_{number:05}.raw" for number in range(5_000))}
+    on_failure_callback(long)
+    posted = receiver.wait_for()[0].json()["text"]
+    assert len(json.dumps({"text": posted})) < 28_000, "Teams refuses it"
+    beginning, end = EXPECTED.split("20250115_sample.raw", 1)
+    assert posted.startswith(beginning)
+    assert posted.endswith(end)
 
 
 @pytest.mark.rule("A8")

@@ -24,6 +24,7 @@ from common.told_once import forget, is_first_to_tell
 from shared.yamlsettings import SettingsError, get_ops_alerts_webhook_url
 
 _TIMEOUT_S = 3.0  # for the whole: a task that is being terminated has five seconds in all
+_MOST_CHARACTERS = 6_000  # of a post: Teams refuses one of 28 kB, and JSON may take four times as many bytes
 
 
 def on_failure_callback(context: Mapping[str, Any]) -> None:
@@ -101,7 +102,13 @@ def post_or_raise(text: str) -> None:
     url = get_ops_alerts_webhook_url()
     if url:
         mask(url)
-        _post(url, without_secrets(text))
+        _post(url, _shortened(without_secrets(text)))
+
+
+def _shortened(text: str) -> str:
+    """Leave out the middle of a long text: which task failed stands at its beginning, and why at its end."""
+    half = _MOST_CHARACTERS // 2
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[:half]} … {text[-half:]}"
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

@@ -8,7 +8,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from s3_restore.s3.fast_path import Answer, FastPath
+from s3_restore.s3.fast_path import Answer, Body, FastPath
 from tests.support.http_wire import Connection
 from tests.support.s3_clients import s3_client
 from tests.support.s3_stand_in import S3StandIn
@@ -224,3 +224,19 @@ def test_a_body_is_handed_on_as_it_comes() -> None:
         assert body.read_some(view) == 1
         assert body.read_some(view) == 0
         body.close()
+
+
+@pytest.mark.parametrize(
+    ("came", "counts"),
+    [
+        ('"a", "a"', '"a"'),
+        ("7, 7, 7", "7"),
+        ("Fri, 27 Nov 2026, Fri, 27 Nov 2026", "Fri, 27 Nov 2026"),
+        ("Fri, 27 Nov 2026", "Fri, 27 Nov 2026"),
+        ('"a", "b"', '"a", "b"'),
+        ("7, 77", "7, 77"),
+        ("", ""),
+    ],
+)
+def test_a_header_that_came_several_times_alike_counts_once(came: str, counts: str) -> None:
+    assert Answer(200, {"Name": came}, Body(None)).headers == {"name": counts}

@@ -185,11 +185,23 @@ def of_versions(change: Callable[[OddAnswer], object]) -> Bend:
     return bend
 
 
+def twice(name: str) -> Callable[[OddAnswer], object]:
+    """As a proxy that adds a header where it should replace it."""
+
+    def change(answer: OddAnswer) -> None:
+        if name in answer.headers:
+            answer.headers[name.lower()] = answer.headers[name]
+
+    return change
+
+
 LASTING: dict[str, Bend] = {
     "weak ETag": of_kind("HEAD GET part", etag_as('W/"{}"')),
     "ETag without quotes": of_kind("HEAD GET part", etag_as("{}")),
     "strong at HEAD, weak at GET": of_kind("GET", etag_as('W/"{}"')),
     "weak at HEAD, strong at GET": of_kind("HEAD", etag_as('W/"{}"')),
+    **{f"ETag twice at {kinds}": of_kind(kinds, twice("ETag")) for kinds in ("HEAD", "GET", "HEAD GET part")},
+    "Content-Range twice": of_kind("GET", twice("Content-Range")),
     "no ETag": of_kind("HEAD GET part", lambda answer: answer.headers.pop("ETag", None)),
     "no ETag at HEAD": of_kind("HEAD", lambda answer: answer.headers.pop("ETag", None)),
     "ETag of an encrypted object": of_kind("HEAD GET part", etag_as('"0123456789abcdef0123456789abcdef"')),

@@ -42,7 +42,7 @@ class Answer:
 
     Attributes:
         status: of HTTP.
-        headers: by lower-case name.
+        headers: by lower-case name; what came several times alike counts once.
         body: what follows, read as it arrives.
         error: code and more of an error that the client has read already; empty when the body is still to be read.
 
@@ -52,7 +52,7 @@ class Answer:
         self, status: int, headers: Mapping[str, str], body: Body, error: Mapping[str, Any] | None = None
     ) -> None:
         self.status = int(status)
-        self.headers = {name.lower(): value for name, value in headers.items()}
+        self.headers = {name.lower(): _said_once(value) for name, value in headers.items()}
         self.body = body
         self.error = error or {}
 
@@ -282,6 +282,15 @@ class FastPath:
         if self._thread.head_buckets == 1:
             return None
         return AWSResponse("", 200, {}, _Nothing()), {"ResponseMetadata": {"HTTPHeaders": {}}}
+
+
+def _said_once(value: str) -> str:
+    """What a header says: some proxies send it two or three times alike, and then it comes joined."""
+    for times in (2, 3):
+        once = value[: len(value) // times - 1]
+        if once and ", ".join([once] * times) == value:
+            return once
+    return value
 
 
 def _leads_elsewhere(method: str, answer: Answer) -> bool:

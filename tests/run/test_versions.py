@@ -12,7 +12,7 @@ from s3_restore.model.settings import RestoreSettings
 from s3_restore.run.restorer import Restorer
 from s3_restore.s3.s3_object_store import S3ObjectStore
 from tests.support.engine_fixtures import BUCKET, QUICK, Run, Stand, engine_client
-from tests.support.fault_rules import Rule, Status
+from tests.support.fault_rules import FlipBit, Rule, Status
 from tests.support.raw_files import MIB, file_info, raw_bytes
 
 pytest_plugins = ["tests.support.engine_plugin"]
@@ -114,7 +114,7 @@ def test_at_most_20_are_tried(stand: Stand) -> None:
     data = back_up(stand, "small")
     for number in range(25):
         stand.upload("a.raw", other(data, f"{number}"), etag=f"{number:032x}")
-    stand.file_info["a.raw"] = [len(data), "0" * 32]  # of no version
+    stand.file_info["a.raw"] = [len(data), "f" * 32]  # of no version
     run = stand.restore()
     assert run["a.raw"].startswith("FAILURE - Hash mismatch after download: expected ")
     assert run["a.raw"].endswith("; none of 20 older versions is it")
@@ -226,6 +226,22 @@ def test_a_newest_version_that_is_damaged_in_the_store(stand: Stand, kind: str) 
     etag = stand.server._buckets[BUCKET][stand.key("a.raw")][-1].etag
     stand.upload("a.raw", other(data), part_size=MIB, etag=etag)
     assert OLDER in stand.restore()["a.raw"]
+    stand.assert_right()
+
+
+@pytest.mark.parametrize("kind", ["small", "parts"])
+@pytest.mark.parametrize("which", ["the newest", "an older one"])
+def test_bytes_that_the_network_spoiled_once_are_fetched_once_more(stand: Stand, kind: str, which: str) -> None:
+    """As without versions. A version of other bytes and the same size is no reason to give up."""
+    if which == "the newest":
+        stand.upload("a.raw", other(KINDS[kind][0]), part_size=MIB)
+    back_up(stand, kind)
+    if which == "an older one":
+        stand.server.delete(BUCKET, stand.key("a.raw"))
+    spoiling = stand.proxy.add(Rule(FlipBit(at=1000), method="GET", query=None if which == "the newest" else "Id"))
+    run = stand.restore()
+    assert spoiling.fired == 1
+    assert run["a.raw"].endswith(OLDER) is (which == "an older one"), run.report
     stand.assert_right()
 
 
@@ -362,7 +378,7 @@ def test_a_hint_that_is_wrong_where_no_version_is_it(stand: Stand) -> None:
     run = stand.restore()
     assert run["a.raw"].startswith("FAILURE - Hash mismatch after download: expected ")
     assert run["a.raw"].endswith("; none of 1 older versions is it")
-    assert stand.server.bytes_sent() == 2 * len(PARTS), "each was fetched once"
+    assert stand.server.bytes_sent() == 4 * len(PARTS), "each was fetched twice: the one of that ETag may be spoilt"
 
 
 @pytest.mark.parametrize("fault", ["archived", "s3:GetObjectVersion", "s3:ListBucketVersions", "503"])

@@ -220,9 +220,11 @@ class AnyVersion:
         self,
         fetch: Callable[[ObjectVersion | None], T],
         of_newest: PermanentStoreError | HashMismatchError,
-        refuted: Sequence[ObjectVersion],
+        refuted: list[ObjectVersion],
     ) -> tuple[T, ObjectVersion]:
-        found = find_older(self._store, self._spec, of_newest, lambda question: self._listed or self._ask(question))
+        found = find_older(self._store, self._spec, of_newest, self._ask_once)
+        if isinstance(of_newest, HashMismatchError):
+            refuted += [version for version in self._listed if not version.is_older]
         notes: list[str] = []
         for version in found:
             if version in refuted:
@@ -233,14 +235,26 @@ class AnyVersion:
             try:
                 return fetch(version), version
             except HashMismatchError:
-                continue
+                refuted.append(version)
             except (PermanentStoreError, ObjectChangedError) as error:
                 if error.code in _DENIED:
                     raise _with_note(of_newest, store_reasons.MAY_NOT_READ_VERSIONS.of()) from None
                 notes.append(f" (the version of {shown_date(version)}: {error})")
         note = store_reasons.NO_VERSION_FITS.of(len(found)).ending("".join(notes[:1]))
+        failure = of_newest.failure.and_also(note)
+        if self._may_be_spoilt(refuted):
+            raise HashMismatchError(failure) from None
         # Not worth another try: each version had its own.
-        raise PermanentStoreError(of_newest.failure.and_also(note), "NoVersion") from None
+        raise PermanentStoreError(failure, "NoVersion") from None
+
+    def _ask_once(self, question: Callable[[], Sequence[ObjectVersion]]) -> Sequence[ObjectVersion]:
+        self._listed = self._listed or self._ask(question)
+        return self._listed
+
+    def _may_be_spoilt(self, refuted: Sequence[ObjectVersion]) -> bool:
+        """Whether one may be the backup all the same, whose bytes were spoilt on their way: no ETag says otherwise."""
+        expected = self._spec.expected
+        return expected is not None and not all(expected.differs_from_etag(version.etag) for version in refuted)
 
 
 def shown_date(version: ObjectVersion | None) -> str:

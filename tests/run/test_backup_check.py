@@ -150,6 +150,15 @@ def test_v1_bytes_that_the_network_spoiled_once_are_fetched_once_more(stand: Sta
 
 
 @pytest.mark.rule("V1")
+@kinds
+def test_v1_an_older_version_of_the_same_bytes_hides_no_newest_that_was_spoiled(stand: Stand, kind: str) -> None:
+    back_up(stand, kind)
+    back_up(stand, kind)
+    stand.proxy.add(Rule(FlipBit(at=1000, in_object=True), method="GET", times=2 if "parts" in kind else 1))
+    assert check(stand)["a.raw"].startswith("OK - Backup verified (")
+
+
+@pytest.mark.rule("V1")
 def test_v1_an_object_that_is_replaced_meanwhile_is_never_verified_in_two_halves(unversioned: Stand) -> None:
     unversioned.put("a.raw", LARGE, part_mib=5)
     gate = Gate(unversioned.server, 5 * MIB)

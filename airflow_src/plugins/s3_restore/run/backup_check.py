@@ -81,7 +81,10 @@ class BackupCheck(BestEffortRun):
         versions = AnyVersion(self._store, spec, EtagHints(), transfer.ask, in_passing)
         size, older = versions.fetch(lambda: None, one.verify)  # the newest is verified first, whatever its ETag says
         if older:
-            return work.failed(store_reasons.ONLY_OLDER_VERSION.of(shown_date(older)))
+            failure = store_reasons.ONLY_OLDER_VERSION.of(shown_date(older))
+            if versions.newest_may_be_spoilt:  # on its way: worth another try
+                raise HashMismatchError(failure)
+            return work.failed(failure)
         logging.info("%s: backup verified (%s), %d bytes", spec.relative_path, spec.expected, size)
         return FileOutcome(
             spec.relative_path, Result.VERIFIED, size=size, bytes_fetched=work.fetched, seconds=work.seconds

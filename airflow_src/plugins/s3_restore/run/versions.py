@@ -149,6 +149,9 @@ class AnyVersion:
         ask: asks the store patiently.
         ask_in_passing: asks the store what is not needed; None where it does not tell.
 
+    Attributes:
+        newest_may_be_spoilt: whether the hash refuted the newest version, and nothing shows that it is another upload.
+
     """
 
     def __init__(
@@ -165,6 +168,7 @@ class AnyVersion:
         self._ask = ask
         self._ask_in_passing = ask_in_passing
         self._listed: Sequence[ObjectVersion] = ()
+        self.newest_may_be_spoilt = False
 
     def fetch(
         self, look: Callable[[], ObjectVersion | None], fetch: Callable[[ObjectVersion | None], T]
@@ -224,7 +228,9 @@ class AnyVersion:
     ) -> tuple[T, ObjectVersion]:
         found = find_older(self._store, self._spec, of_newest, self._ask_once)
         if isinstance(of_newest, HashMismatchError):
-            refuted += [version for version in self._listed if not version.is_older]
+            newest = [version for version in self._listed if not version.is_older]
+            self.newest_may_be_spoilt = self._may_be_spoilt(newest)
+            refuted += newest
         notes: list[str] = []
         for version in found:
             if version in refuted:

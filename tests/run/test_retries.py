@@ -144,6 +144,39 @@ def test_a_disk_that_hung_is_no_fault_of_the_store(clock: Clock) -> None:
     assert patience.until_done(lambda: (error := next(errors, None)) is None or fail(error))
 
 
+def test_waiting_for_a_turn_is_no_fault_of_the_store(clock: Clock) -> None:
+    """A file that waited behind others, between two of its pieces or for a connection, has its whole patience."""
+
+    class Busy:
+        def __enter__(self) -> None:
+            clock.now += waits.pop() if waits else 0
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    waits: list[int] = []
+    patience = run_patience().for_file(Busy())
+    patience.until_done(patience.progressed)
+    for wait_between, wait_for_connection in ((600, 0), (0, 600)):
+        clock.now += wait_between
+        waits.append(wait_for_connection)
+        back_at = clock.now + wait_for_connection + 250
+        patience.until_done(lambda back_at=back_at: clock.now >= back_at or fail())
+
+
+def test_a_piece_that_begins_gives_no_new_patience_to_one_that_is_tried_again(clock: Clock) -> None:
+    patience = run_patience().for_file()
+    begun = clock.now
+
+    def fail_while_others_begin() -> None:
+        patience.until_done(lambda: None)
+        fail()
+
+    with pytest.raises(TransientStoreError):
+        patience.until_done(fail_while_others_begin)
+    assert clock.now - begun < 321
+
+
 def test_a_stop_ends_a_wait() -> None:
     stop = threading.Event()
     run = RunPatience(300, stop)

@@ -1,7 +1,7 @@
 """Patience by time: how long S3 is tried again, for one file and for the whole run (S5).
 
-What may pass is tried again for ``patience_s`` since the last byte that came for that file; each byte counts. Three
-things end it earlier:
+What may pass is tried again for ``patience_s`` since the last byte that came for that file; each byte counts, and so
+does no time in which nothing was asked for it, as it waited behind others for its turn. Three things end it earlier:
 
 - nothing ever answered in this run: a wrong endpoint is told after ``NEVER_ANSWERED_S``, and no file is tried then;
 - the patience of a file ran out and no byte came for any file since: the store is down, and each further file is asked
@@ -16,7 +16,8 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeVar
 
 from s3_restore.model import store_reasons
 from s3_restore.model.exceptions import (
@@ -54,9 +55,9 @@ class RunPatience:
         self._answered = False
         self._given_up: ObjectStoreError | None = None
 
-    def for_file(self) -> FilePatience:
-        """Patience for one file, or for one question about it."""
-        return FilePatience(self)
+    def for_file(self, connections: AbstractContextManager[Any] | None = None) -> FilePatience:
+        """Patience for one file, or for one question about it, which takes one of so many connections."""
+        return FilePatience(self, connections)
 
     def answered(self) -> None:
         """Note that somebody is there, whatever it answers."""
@@ -118,12 +119,16 @@ class FilePatience:
 
     Args:
         run: what is known of the store.
+        connections: held by each request, and not while one waits for the next.
 
     """
 
-    def __init__(self, run: RunPatience) -> None:
+    def __init__(self, run: RunPatience, connections: AbstractContextManager[Any] | None = None) -> None:
         self._run = run
-        self._since: float | None = None
+        self._connections = connections or nullcontext()
+        self._since = 0.0
+        self._under_way = 0
+        self._lock = threading.Lock()
 
     def progressed(self) -> None:
         """Note that bytes of this file came."""
@@ -143,27 +148,45 @@ class FilePatience:
 
         """
         tries = 0
-        while True:
-            self._run.refuse_if_down()
-            begun = time.monotonic()
-            if self._since is None:
-                self._since = begun
-            try:
-                done = work()
-            except TransientStoreError as error:
-                tries = 1 if self._since > begun else tries + 1
-                if not isinstance(error, StoreUnreachableError):
+        is_under_way = False
+        begun = 0.0
+        try:
+            while True:
+                self._run.refuse_if_down()
+                try:
+                    with self._connections:
+                        is_under_way = is_under_way or self._begin()
+                        begun = time.monotonic()
+                        done = work()
+                except TransientStoreError as error:
+                    tries = 1 if self._since > begun else tries + 1
+                    if not isinstance(error, StoreUnreachableError):
+                        self._run.answered()
+                    self._wait_or_raise(tries, error)
+                except PermanentStoreError:
                     self._run.answered()
-                self._wait_or_raise(tries, error)
-            except PermanentStoreError:
-                self._run.answered()
-                raise
-            else:
-                self._run.answered()
-                return done
+                    raise
+                else:
+                    self._run.answered()
+                    return done
+        finally:
+            if is_under_way:
+                self._end()
+
+    def _begin(self) -> bool:
+        """Begin to ask: where nothing else is asked for this file, what came last says nothing of the store."""
+        with self._lock:
+            if not self._under_way:
+                self._since = time.monotonic()
+            self._under_way += 1
+        return True
+
+    def _end(self) -> None:
+        with self._lock:
+            self._under_way -= 1
 
     def _wait_or_raise(self, tries: int, error: TransientStoreError) -> None:
-        waited = time.monotonic() - (self._since or 0.0)
+        waited = time.monotonic() - self._since
         limit = self._run.limit_s()
         if waited >= limit and tries >= self._run.fewest_tries():
             if self._run.is_given_up:  # one of many: the store is down

@@ -86,12 +86,7 @@ class Transfer:
 
     def ask(self, question: Callable[[], T]) -> T:
         """Make a small request, patiently and within the budget of connections."""
-
-        def ask_once() -> T:
-            with self._connections:
-                return question()
-
-        return self._patience.for_file().until_done(ask_once)
+        return self._patience.for_file(self._connections).until_done(question)
 
     def ask_in_passing(self, question: Callable[[], T], otherwise: T) -> T:
         """Make a small request that helps and is not needed."""
@@ -111,7 +106,7 @@ class Transfer:
             OSError: when the disk does not take it.
 
         """
-        fetch.patience = self._patience.for_file()
+        fetch.patience = self._patience.for_file(self._connections)
         with self._workers.group(self._stop) as group:
             fetch.group = group
             if fetch.layout.size > 2 * SEGMENT_BYTES:
@@ -251,10 +246,7 @@ class Transfer:
         length = None if whole_at_once or not size else end - start
         floor = SpeedFloor(self._settings.min_speed_bytes_s, self._settings.stall_timeout_s)
         try:
-            with (
-                self._connections,
-                self._store.open_range(spec.bucket, spec.key, start, length, fetch.version, size) as body,
-            ):
+            with self._store.open_range(spec.bucket, spec.key, start, length, fetch.version, size) as body:
                 check_size(spec, body.version, size)
                 # The version that was begun with stays: a later answer may tell less of it, such as no ETag.
                 fetch.version = fetch.version or body.version

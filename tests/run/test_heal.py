@@ -1,12 +1,15 @@
 """Issue 3, item 4: of a damaged file only the damaged ranges are fetched, and the whole is proved all the same (W2)."""
 
+import errno
 import re
 import zlib
 from base64 import b64encode
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from s3_restore.disk.open_file import OpenFile
 from tests.support.engine_fixtures import BUCKET, Gate, Stand
 from tests.support.fault_rules import Garbage, Reset, Rule, Stall, Status
 from tests.support.raw_files import MIB, raw_bytes
@@ -279,6 +282,28 @@ def test_not_healed_in_the_first_pass_healed_in_the_second(stand: Stand) -> None
     stand.damage("a.raw", 3 * MIB)
     stand.proxy.add(Rule(Status(503), method="GET", query="^(?!.*attributes)", times=5))
     assert_healed(stand, "1.0 of 7.0 MB", MIB)
+
+
+@pytest.mark.parametrize("form", ["H1", "H2"])
+def test_a_sector_that_goes_bad_after_it_was_compared_is_fetched(
+    stand: Stand, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand.put("a.raw", LARGE, form, part_mib=1)
+    stand.damage("a.raw", 9)
+    read_at, reads = OpenFile.read_at, Counter[int]()
+
+    def read_at_worse(file: OpenFile, buffer: memoryview, offset: int) -> int:
+        if file.path.name == "a.raw.corrupted":
+            reads[offset] += 1
+            if offset == 3 * MIB and reads[offset] > 1:
+                raise OSError(errno.EIO, "Input/output error")
+        return read_at(file, buffer, offset)
+
+    monkeypatch.setattr(OpenFile, "read_at", read_at_worse)
+    assert stand.restore()["a.raw"].startswith("OK - Self-healed")
+    assert reads[3 * MIB] == 2
+    stand.assert_right()
+    assert MIB < stand.server.bytes_sent() < len(LARGE)
 
 
 def test_wrong_in_s3_too_keeps_the_local_one(stand: Stand) -> None:

@@ -203,14 +203,20 @@ class Transfer:
     # --- bytes -------------------------------------------------------------------------------------------------
 
     def _copy(self, fetch: Fetch, start: int, end: int, stream: Stream | None = None) -> None:
-        """Copy a good range of a damaged version; hash it when a stream is given."""
+        """Copy a good range of a damaged version, or receive what of it can be read no more; hash it for a stream."""
         if not fetch.damaged:
             raise AssertionError("a range is good only in a damaged version")
         offset = start
         while offset < end:
             self._check_stop(fetch)
             buffer = stream.hashed.buffer() if stream else thread_buffer()
-            count = fetch.damaged.file.read_at(buffer[: min(len(buffer), end - offset)], offset)
+            try:
+                count = fetch.damaged.file.read_at(buffer[: min(len(buffer), end - offset)], offset)
+            except OSError as error:  # a sector that goes bad: it was read before, to compare it with S3's checksum
+                path, words = fetch.damaged.file.path, error.strerror
+                logging.warning("%s cannot be read from byte %d on (%s): it is fetched", path, offset, words)
+                self._receive(fetch, offset, end, stream)
+                return
             if not count:
                 raise ChangedMeanwhileError("The damaged file became shorter while it was read")
             fetch.temporary.write_at(buffer[:count], offset)

@@ -291,6 +291,24 @@ FILES: dict[str, dict] = {
 
 
 @pytest.mark.rule("S4")
+def test_one_answer_of_the_whole_to_a_range_is_passing_where_ranges_are_known(odd: Odd) -> None:
+    """A proxy that is before the store in passing, or one of several."""
+    odd.put("parts", PARTS)
+    asked: list[int] = []
+
+    def whole_once(request: OddRequest, answer: OddAnswer) -> None:
+        if request.kind == "GET" and answer.status == 206:
+            asked.append(request.number)
+            if len(asked) == 3:
+                del answer.headers["Content-Range"]
+                answer.status, answer.start, answer.end = 200, 0, len(PARTS)
+
+    odd.store.bend = whole_once
+    odd.assert_right(odd.restore(max_concurrency=1))
+    assert len(asked) > 3
+
+
+@pytest.mark.rule("S4")
 @pytest.mark.parametrize("name", list(LASTING))
 def test_a_store_that_always_answers_like_this_is_restored_from(odd: Odd, name: str) -> None:
     """All kinds of file at once from a store with one oddity."""

@@ -122,7 +122,15 @@ def is_object(answer: Answer, size: int | None) -> bool:
     return not _DOCUMENT_TYPE.search(kind) or whole == size
 
 
-def check_range(answer: Answer, start: int, length: int | None, version: ObjectVersion | None, size: int | None) -> int:
+def check_range(  # noqa: PLR0913 (what was asked for)
+    answer: Answer,
+    start: int,
+    length: int | None,
+    version: ObjectVersion | None,
+    size: int | None,
+    *,
+    knows_ranges: bool = False,
+) -> int:
     """Check that an answer is the range that was asked for; proxies and some stores answer otherwise.
 
     Args:
@@ -131,6 +139,7 @@ def check_range(answer: Answer, start: int, length: int | None, version: ObjectV
         length: bytes that were asked for; None for the whole object.
         version: that was asked for, if one was.
         size: bytes that the object should have; None for unknown.
+        knows_ranges: whether the store answered a range before, so that another try may go well.
 
     Returns:
         Bytes of the whole object, as far as is known.
@@ -152,7 +161,8 @@ def check_range(answer: Answer, start: int, length: int | None, version: ObjectV
     elif answer.status != HTTPStatus.PARTIAL_CONTENT and not (
         start == 0 and announced in (length, None) and size == length  # the range may be the whole
     ):
-        raise PermanentStoreError(store_reasons.IGNORES_RANGES.of(), "Range")
+        error = TransientStoreError if knows_ranges else PermanentStoreError
+        raise error(store_reasons.IGNORES_RANGES.of(), "Range")
     if announced is not None and announced != length:
         raise TransientStoreError(store_reasons.OTHER_LENGTH.of(announced, length), "ContentLength")
     if found and found[3] != "*":

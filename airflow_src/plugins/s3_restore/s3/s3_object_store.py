@@ -78,6 +78,7 @@ class S3ObjectStore:
         self._naming = UnknownForm()
         self._may_match = True
         self._knows_if_match = False
+        self._knows_ranges = False
         self._answers_head = True
         self._heads = UnknownForm()
         self._part_numbers = OptionalRequest(_PASSING_FAILURES)
@@ -156,9 +157,10 @@ class S3ObjectStore:
             raise refusal(answer, _where(bucket, key))
         try:
             s3_answers.check_is_object(answer, version.size if version else size)
-            whole = s3_answers.check_range(answer, start, length, version, size)
+            whole = s3_answers.check_range(answer, start, length, version, size, knows_ranges=self._knows_ranges)
             answered = s3_answers.version_of(answer, whole)
             s3_answers.check_same(answered, version)
+            self._knows_ranges = self._knows_ranges or answer.status == HTTPStatus.PARTIAL_CONTENT
             yield S3ByteStream(answer.body, answered, whole if length is None else length)
         finally:
             answer.body.close()

@@ -290,6 +290,20 @@ FILES: dict[str, dict] = {
 }
 
 
+@pytest.mark.rule("S5")
+@pytest.mark.parametrize("data", [SMALL, PARTS, LARGE])
+def test_an_answer_of_nothing_at_all_is_passing(odd: Odd, data: bytes) -> None:
+    """Of a gateway whose store restarts: an object has an ETag, or bytes where it should have some."""
+    odd.put("a", data, "H1", part_mib=5)
+
+    def nothing(request: OddRequest, answer: OddAnswer) -> None:
+        if request.number < 6:
+            answer.become(200)
+
+    odd.store.bend = nothing
+    odd.assert_right(odd.restore())
+
+
 @pytest.mark.rule("S4")
 def test_one_answer_of_the_whole_to_a_range_is_passing_where_ranges_are_known(odd: Odd) -> None:
     """A proxy that is before the store in passing, or one of several."""

@@ -97,7 +97,7 @@ def content_range(answer: Answer) -> re.Match[str] | None:
 
 
 def check_is_object(answer: Answer, size: int | None) -> None:
-    """Tell an object from a document that somebody sends in its stead with 200: an error, a login page.
+    """Tell an object from what somebody sends in its stead with 200: an error, a login page, nothing at all.
 
     Args:
         answer: of 200 or 206.
@@ -108,7 +108,8 @@ def check_is_object(answer: Answer, size: int | None) -> None:
 
     """
     if not is_object(answer, size):
-        raise TransientStoreError(store_reasons.DOCUMENT.of(answer.headers.get("content-type", "")), "NoObject")
+        kind = answer.headers.get("content-type", "") or "of no type"
+        raise TransientStoreError(store_reasons.DOCUMENT.of(kind), "NoObject")
 
 
 def is_object(answer: Answer, size: int | None) -> bool:
@@ -117,6 +118,8 @@ def is_object(answer: Answer, size: int | None) -> bool:
     if "content-range" in answer.headers or _S3_ETAG.fullmatch(bare_etag(answer.headers.get("etag", ""))):
         return True
     whole = whole_size(answer, None)
+    if whole == 0 and size and not answer.headers.get("etag"):
+        return False  # nothing at all, as of a gateway whose store is away
     if _WORDS_TYPE.search(kind):
         return whole in (size, None)  # without a length, what is too short ends early
     return not _DOCUMENT_TYPE.search(kind) or whole == size

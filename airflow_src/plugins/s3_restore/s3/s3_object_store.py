@@ -119,10 +119,12 @@ class S3ObjectStore:
         answer.body.close()
         if answer.status != HTTPStatus.OK:
             raise refusal(answer, _where(bucket, key))
-        s3_answers.check_is_object(answer, size)
         told = s3_answers.content_length(answer)
         told = size if told is None else told
-        return None if told is None or (told == 0 and size) else s3_answers.version_of(answer, told)
+        if told is None or (told == 0 and size):
+            return None
+        s3_answers.check_is_object(answer, size)
+        return s3_answers.version_of(answer, told)
 
     def _head_by_get(self, bucket: str, key: str, size: int | None) -> ObjectVersion:
         answer = self._send("GET", bucket, key, headers={"Range": "bytes=0-0"})

@@ -286,7 +286,7 @@ class FastPath:
 
 def _said_once(value: str) -> str:
     """What a header says: some proxies send it two or three times alike, and then it comes joined."""
-    for times in (2, 3):
+    for times in (2, 3) if ", " in value else ():
         once = value[: len(value) // times - 1]
         if once and ", ".join([once] * times) == value:
             return once

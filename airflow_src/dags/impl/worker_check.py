@@ -117,7 +117,7 @@ def check_s3() -> str:
 
     store, _ = open_store()
     # A document without a path or without files says nothing about S3.
-    there = {"$nin": [None, "", {}]}
+    there: dict[str, Any] = {"$nin": [None, "", {}]}
     backed_up = {"backup_status": "upload_done", "s3_upload_path": there, "file_info": there}
     for raw_file_id in find_raw_file_ids(backed_up, 1):
         raw_file = get_raw_file(raw_file_id)

@@ -175,11 +175,10 @@ def get_ops_alerts_webhook_url() -> str:
         SettingsError: if the settings cannot be read.
 
     """
-    name = "ops_alerts_webhook_url"
-    url = get_notification_settings().get(name)
+    key = "general.notifications.ops_alerts_webhook_url"
+    url = get_notification_settings().get(key.rpartition(".")[2])
     if url is None:
         return ""
     if not isinstance(url, str):  # without the value, as above
-        key = repr(f"general.notifications.{name}")
-        raise SettingsError(settings_reasons.WRONG_KEY.of(settings_path(), key, "str", type(url).__name__))
+        raise SettingsError(settings_reasons.WRONG_KEY.of(settings_path(), repr(key), "str", type(url).__name__))
     return url

@@ -87,13 +87,13 @@ def never_syncs() -> None:
 
 def never_looks_again() -> None:
     """The report says what was right at some time (breaks W10)."""
-    from s3_restore.run.restorer import Restorer  # noqa: PLC0415
+    from s3_restore.run.last_look import LastLook  # noqa: PLC0415
 
-    def confirm_all(self: Any, _parts: object) -> None:
+    def confirm_all(self: Any) -> None:
         for right in self._ledger.right_files:
             self._ledger.confirm(right)
 
-    Restorer._look_again = confirm_all  # type: ignore[method-assign]
+    LastLook.take = confirm_all  # type: ignore[method-assign]
 
 
 def dawdles_when_asked_to_end() -> None:

@@ -15,7 +15,10 @@ import pytest
 from s3_restore.disk import owners
 from s3_restore.disk.open_file import Identity
 from s3_restore.model import reasons
+from s3_restore.model.file_specs import FileSpec
 from s3_restore.model.settings import RestoreSettings
+from s3_restore.run import last_look
+from s3_restore.run.look import Look, Parts, look
 from s3_restore.run.restorer import Restorer
 from s3_restore.s3.s3_object_store import S3ObjectStore
 from tests.support.engine_fixtures import BUCKET, QUICK, Run, Stand, engine_client, identity
@@ -285,6 +288,57 @@ def test_each_ok_is_looked_at_just_before_the_report(
     assert run.status != "SUCCESS"
     if end != "done":
         assert run["c.raw"].startswith("FAILURE - Not attempted (")
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("state", ["right", "missing"])
+def test_what_is_changed_while_another_file_is_verified_again_at_the_end_is_noticed(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, change: str, state: str
+) -> None:
+    """A backup program touches one file, so that it is hashed again; another one had its last look before that."""
+    for name in ("a.raw", "b.raw", "c.raw"):
+        stand.put(name, raw_bytes(4000, name), "H1")
+        if state == "right" and name != "c.raw":
+            stand.place(name, stand.data[name])
+
+    def touch(request: RecordedRequest) -> None:
+        if request.key == stand.key("c.raw"):
+            os.utime(stand.path("b.raw"))
+
+    def look_slowly(parts: Parts, spec: FileSpec) -> Look:
+        looked_at.append(spec.relative_path)
+        if looked_at == ["b.raw"]:
+            CHANGES[change](stand.path("a.raw"))
+        return look(parts, spec)
+
+    looked_at: list[str] = []
+    stand.server.on_request = touch
+    monkeypatch.setattr(last_look, "look", look_slowly)
+    run = stand.restore(max_concurrency=1)
+    assert looked_at == ["b.raw", "a.raw"]
+    assert run["a.raw"].startswith("FAILURE - Changed on disk after it was verified"), run.report
+    assert run["b.raw"].startswith("OK - ")
+    assert run["c.raw"].startswith("OK - ")
+
+
+def test_a_file_that_is_touched_all_the_time_ends_as_right_as_it_is(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand.put("a.raw", raw_bytes(4000, "a"), "H1")
+    stand.place("a.raw", stand.data["a.raw"])
+
+    def look_and_touch(parts: Parts, spec: FileSpec) -> Look:
+        looked_at.append(spec.relative_path)
+        seen = look(parts, spec)
+        os.utime(stand.path("a.raw"), (len(looked_at), len(looked_at)))
+        return seen
+
+    looked_at: list[str] = []
+    monkeypatch.setattr(last_look, "look", look_and_touch)
+    monkeypatch.setattr(Identity, "shows_later_changes", lambda *_: False)
+    run = stand.restore()
+    assert run["a.raw"] == "OK - Skipped (already exists)"
+    assert 1 < len(looked_at) < 10, "not for ever"
 
 
 @pytest.mark.parametrize("state", ["right", "missing"])

@@ -17,17 +17,16 @@ from s3_restore.disk.heartbeat import Heartbeat
 from s3_restore.disk.quarantine import Quarantine
 from s3_restore.disk.temporary_files import TemporaryFiles
 from s3_restore.model import reasons
-from s3_restore.model.decisions import LocalState
-from s3_restore.model.exceptions import BlockedPathError, ChangedMeanwhileError, DestinationGoneError, StoppedError
+from s3_restore.model.exceptions import BlockedPathError, ChangedMeanwhileError, DestinationGoneError
 from s3_restore.model.file_specs import FileSpec
 from s3_restore.model.object_store import ObjectStore
 from s3_restore.model.outcomes import RestoreSummary
 from s3_restore.model.settings import RestoreSettings
 from s3_restore.run.best_effort import BestEffortRun
-from s3_restore.run.failures import failure_of, is_disk_full
+from s3_restore.run.failures import is_disk_full
 from s3_restore.run.file_restore import FileRestore
-from s3_restore.run.ledger import RightFile
-from s3_restore.run.look import Parts, look, remove_healed
+from s3_restore.run.last_look import LastLook
+from s3_restore.run.look import Parts, remove_healed
 from s3_restore.run.object_layout import ObjectLayouts
 from s3_restore.run.progress import Phase
 from s3_restore.run.transfer import Transfer
@@ -152,29 +151,6 @@ class Restorer(BestEffortRun):
         if parts.destination.is_gone():  # also with no right file: the report of failures would be made there too
             self._end_gone("it is another file system now, or none")
             return
-        right_files = self._ledger.right_files
-        # Where both times are one, there may be only one; a file that was just written has two equal ones as well.
-        in_doubt = next((right for right in right_files if right.identity.mtime_ns == right.identity.ctime_ns), None)
-        times_tell = in_doubt is None or parts.temporaries.has_change_times(in_doubt.path)
-        # One after the other: a look takes microseconds, and threads may be out of memory.
-        for right in right_files:
-            self._look_once_more(parts, right, times_tell=times_tell)
-
-    def _look_once_more(self, parts: Parts, right: RightFile, *, times_tell: bool) -> None:
-        try:
-            is_as_proved = parts.destination.look(right.path) == right.identity and (
-                times_tell and right.identity.shows_later_changes(right.proved_at)
-            )
-            if is_as_proved or look(parts, right.spec).state is LocalState.RIGHT:
-                self._ledger.confirm(right)
-                return
-            changed = reasons.MISSING_OR_DIFFERENT.of()
-        except StoppedError:
-            why = self._stopped_because or reasons.ENDED.of()
-            changed = reasons.NO_TIME_TO_VERIFY.of(why).because_of(why)
-        except Exception as error:  # noqa: BLE001 (an OK is only what was seen)
-            changed = failure_of(error)
-        failure = reasons.CHANGED_AFTER_VERIFY.of(changed).because_of(changed)
-        self._ledger.refute(right, failure)
-        parts.progress.refute()
-        logging.error("%s: FAILURE - %s", right.spec.relative_path, failure)
+        LastLook(parts, self._ledger, lambda: self._stopped_because or reasons.ENDED.of()).take()
+        if parts.destination.is_gone():  # what was hashed meanwhile may have taken long
+            self._end_gone("it was lost at the end")

@@ -63,6 +63,35 @@ def test_a_wrong_move_is_undone_without_overwriting(corrupted, monkeypatch: pyte
     assert b"healed by another run" in {path.read_bytes() for path in final.parent.iterdir()}, "nothing is lost"
 
 
+@pytest.mark.parametrize("full", [False, True])
+def test_what_was_written_to_in_the_last_moment_and_is_wrong_is_known_to_the_next_run(
+    corrupted, monkeypatch: pytest.MonkeyPatch, full: bool
+) -> None:
+    """Another program writes to it between the last look and the rename: what is moved is not what the record says."""
+    quarantine, final, seen = corrupted
+    rename, fsync = os.rename, os.fsync
+
+    def late(source: Path, target: Path) -> None:
+        with final.open("r+b") as file:
+            file.write(b"C")
+        rename(source, target)
+        if full:
+            monkeypatch.setattr(os, "fsync", no_space)
+
+    def no_space(_fd: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "rename", late)
+    version = quarantine.set_aside(final, seen, is_wrong=lambda _path: True)
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert version.path.read_bytes() == b"Corrupted"
+    later = Quarantine(Destination(final.parent)).find(final)
+    assert [each.path for each in later] == ([] if full else [version.path]), "only by a record that matches"
+    assert len(list(final.parent.glob(".s3dl.*.aside"))) == (0 if full else 1)
+    quarantine.remove([version])
+    assert names(final.parent) == []
+
+
 def test_the_record_is_on_the_storage_before_the_rename(corrupted, monkeypatch: pytest.MonkeyPatch) -> None:
     quarantine, final, seen = corrupted
     calls: list[str] = []

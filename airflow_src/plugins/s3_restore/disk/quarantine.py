@@ -25,7 +25,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from s3_restore.disk import owners
@@ -96,8 +96,8 @@ class Quarantine:
             elif version.path not in self._reserved:
                 if version.is_there:
                     found.append((_mtime_ns(record), version))
-                else:
-                    _tidy(version)
+                elif _is_forgotten(record):  # and describes nothing
+                    _clear(version)
         return [version for _, version in sorted(found, key=lambda each: each[0])]
 
     def look_afresh(self) -> None:
@@ -142,11 +142,12 @@ class Quarantine:
                         raise ChangedMeanwhileError(str(final)) from None
                     raise
             try:
-                return _as_moved(version, is_wrong)
+                moved = _as_moved(version, is_wrong)
             except BaseException:  # it is not known to be corrupted, and whoever it is of looks for it at its path
                 with contextlib.suppress(OSError):  # then it stays there, and so does the record
                     _put_back(version, final)
                 raise
+            return moved if moved == version else self._record_anew(moved, final)
         finally:
             owners.release(owner)
 
@@ -205,12 +206,29 @@ class Quarantine:
             except BaseException:
                 _clear(version)  # an empty file may be there whatever the call says, and without its record for ever
                 raise
-            with self._lock:
-                self._records.setdefault(final.parent, _record_names(final.parent)).setdefault(
-                    digest_of_name(final.name), set()
-                ).add(record.name)
+            self._note(record, final)
             return version
         raise AssertionError("unreachable")
+
+    def _record_anew(self, moved: Quarantined, final: Path) -> Quarantined:
+        """Record what was moved, where it is another state than the one that was seen: later runs must know it."""
+        owner = owners.new_owner()
+        anew = replace(moved, record=final.with_name(temporary_name(final.name, owner, ASIDE_RECORD)))
+        try:
+            _write_record(anew, final)
+        except OSError:  # then it stays, as what nobody knows
+            remove_quietly(anew.record)
+            return moved
+        finally:
+            owners.release(owner)
+        self._note(anew.record, final)
+        remove_quietly(moved.record)
+        return anew
+
+    def _note(self, record: Path, final: Path) -> None:
+        with self._lock:
+            names = self._records.setdefault(final.parent, _record_names(final.parent))
+            names.setdefault(digest_of_name(final.name), set()).add(record.name)
 
 
 def _write_record(version: Quarantined, final: Path) -> None:
@@ -307,12 +325,6 @@ def _is(path: Path, identity: Identity) -> bool:
     except OSError:
         return False
     return stat.S_ISREG(status.st_mode) and Identity.of(status).is_moved(identity)
-
-
-def _tidy(version: Quarantined) -> None:
-    """Remove a record that describes nothing, and the empty file that may have reserved its name."""
-    if _is_forgotten(version.record):
-        _clear(version)
 
 
 def _clear(version: Quarantined) -> None:

@@ -13,7 +13,7 @@ from s3_restore.disk import owners
 from s3_restore.disk.destination import Destination
 from s3_restore.disk.open_file import is_one_file
 from s3_restore.disk.owners import Standing
-from s3_restore.disk.syscalls import TAKEN_AWAY, close_fd, sync_fd, sync_folder
+from s3_restore.disk.syscalls import TAKEN_AWAY, close_fd, sync_fd, sync_folder, write_all
 from s3_restore.disk.temporary_files import CREATE, FILE_MODE, remove_quietly
 from s3_restore.model.exceptions import NotOnStorageError
 from s3_restore.model.names import REPORT, TEMPORARY_NAME, temporary_name
@@ -130,9 +130,7 @@ def _write(path: Path, text: str, umask: int | None) -> None:
             if umask is not None:
                 with contextlib.suppress(OSError):
                     os.fchmod(fd, FILE_MODE & ~umask)
-            data = memoryview(text.encode())
-            while data:
-                data = data[os.write(fd, data) :]
+            write_all(fd, text.encode())
             sync_fd(fd)
         finally:
             close_fd(fd)

@@ -33,7 +33,7 @@ from s3_restore.disk.destination import Destination
 from s3_restore.disk.open_file import Identity, owner_of
 from s3_restore.disk.owners import Standing
 from s3_restore.disk.swap import place
-from s3_restore.disk.syscalls import close_fd, sync_fd, sync_folder
+from s3_restore.disk.syscalls import close_fd, sync_fd, sync_folder, write_all
 from s3_restore.disk.temporary_files import CREATE, FILE_MODE, remove_quietly
 from s3_restore.model.exceptions import ChangedMeanwhileError
 from s3_restore.model.file_specs import why_unsafe
@@ -242,9 +242,7 @@ def _write_record(version: Quarantined, final: Path) -> None:
     }
     fd = os.open(version.record, CREATE, FILE_MODE)
     try:
-        data = memoryview(json.dumps(fields).encode())
-        while data:
-            data = data[os.write(fd, data) :]
+        write_all(fd, json.dumps(fields).encode())
         sync_fd(fd)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -39,6 +39,18 @@ def close_fd(fd: int) -> None:
         raise NotOnStorageError(error.errno, error.strerror) from None
 
 
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of ``data``, also where the system takes less at once than it is given.
+
+    Raises:
+        OSError: if it cannot.
+
+    """
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
 def sync_fd(fd: int) -> None:
     """Bring what was written to the storage.
 

@@ -7,7 +7,7 @@ import logging
 import os
 import stat
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from s3_restore.disk import owners
@@ -169,17 +169,9 @@ class TemporaryFiles:
 
         The clock of this worker may be minutes ahead of it, and a live owner would look dead.
         """
-        owner = owners.new_owner()
-        probe = final.with_name(temporary_name(final.name, owner, PART))
-        try:
-            os.close(os.open(probe, CREATE, FILE_MODE))
-            now = os.lstat(probe).st_mtime
-            probe.unlink(missing_ok=True)
-        except OSError:
-            return 0.0  # nothing can be made here, so nothing can be taken over: nobody counts as silent
-        finally:
-            owners.release(owner)
-        return now
+        made = self._probe(final)
+        # Where nothing can be made, nothing can be taken over: nobody counts as silent.
+        return made.st_mtime if made else 0.0
 
     def has_change_times(self, final: Path) -> bool:
         """Whether files beside ``final`` have a time of change that nobody can set, so that each write to one shows.
@@ -187,24 +179,29 @@ class TemporaryFiles:
         SFTP and rclone show the time of modification in its stead, which tools put back, and rclone can do without any.
         Where nothing can be made, so that this cannot be found out, they are taken to have one, as most have.
         """
+        made = self._probe(final, lambda probe: os.utime(probe, (_LONG_AGO_S, _LONG_AGO_S)))
+        if made is None:
+            return True
+        state = Identity.of(made)
+        return state.ctime_ns > state.mtime_ns
+
+    def _probe(self, final: Path, change: Callable[[Path], None] = lambda _probe: None) -> os.stat_result | None:
+        """What the system says of an empty file that is made beside ``final`` for it; None where none can be made."""
         owner = owners.new_owner()
         probe = final.with_name(temporary_name(final.name, owner, PART))
         try:
             self._destination.check_not_gone()
             self._destination.check_above(final)
             os.close(os.open(probe, CREATE, FILE_MODE))
+            try:
+                change(probe)
+                return os.lstat(probe)
+            finally:
+                remove_quietly(probe)
         except (OSError, BlockedPathError):
-            owners.release(owner)
-            return True
-        try:
-            os.utime(probe, (_LONG_AGO_S, _LONG_AGO_S))
-            state = Identity.of(os.lstat(probe))
-        except OSError:
-            return True
+            return None
         finally:
-            remove_quietly(probe)
             owners.release(owner)
-        return state.ctime_ns > state.mtime_ns
 
 
 def temporary_names(folder: Path) -> dict[str, list[str]]:

@@ -74,13 +74,14 @@ def _what_and_where(error: yaml.YAMLError) -> str:
     return f"{what}, line {mark.line + 1}, column {mark.column + 1}" if mark else what
 
 
-def get_setting(dotted_key: str, kind: type, default: Any = ...) -> Any:
+def get_setting(dotted_key: str, kind: type, default: Any = ..., *, is_secret: bool = False) -> Any:
     """Read one setting.
 
     Args:
         dotted_key: such as ``locations.output.absolute_path``.
         kind: expected type.
         default: for a key that is missing or empty; without one it must be there.
+        is_secret: whether the value may be one, so that no error shows it.
 
     Raises:
         SettingsError: that names the file, the key, what was expected and what was there.
@@ -92,8 +93,13 @@ def get_setting(dotted_key: str, kind: type, default: Any = ...) -> Any:
         value = value.get(key) if isinstance(value, Mapping) else None
     if default is not ... and value in (None, ""):
         return default
+    return _checked(path, dotted_key, value, kind, is_secret=is_secret)
+
+
+def _checked(path: Path, key: str, value: Any, kind: type, *, is_secret: bool) -> Any:
     if not isinstance(value, kind) or (kind is str and not value):
-        raise SettingsError(settings_reasons.WRONG_KEY.of(path, repr(dotted_key), kind.__name__, _got(value)))
+        got = type(value).__name__ if is_secret else _got(value)
+        raise SettingsError(settings_reasons.WRONG_KEY.of(path, repr(key), kind.__name__, got))
     return value
 
 
@@ -161,11 +167,8 @@ def get_notification_settings() -> dict[str, Any]:
         SettingsError: if the settings cannot be read.
 
     """
-    key = "general.notifications"
-    section = get_setting(key, object, default={})
-    if not isinstance(section, dict):  # without the value: it may be the URL, and whoever knows that can post there
-        raise SettingsError(settings_reasons.WRONG_KEY.of(settings_path(), repr(key), "dict", type(section).__name__))
-    return dict(section)
+    # The webhook's URL may stand a level too high, and whoever knows it can post there.
+    return dict(get_setting("general.notifications", dict, default={}, is_secret=True))
 
 
 def get_ops_alerts_webhook_url() -> str:
@@ -177,8 +180,4 @@ def get_ops_alerts_webhook_url() -> str:
     """
     key = "general.notifications.ops_alerts_webhook_url"
     url = get_notification_settings().get(key.rpartition(".")[2])
-    if url is None:
-        return ""
-    if not isinstance(url, str):  # without the value, as above
-        raise SettingsError(settings_reasons.WRONG_KEY.of(settings_path(), repr(key), "str", type(url).__name__))
-    return url
+    return "" if url in (None, "") else str(_checked(settings_path(), key, url, str, is_secret=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks.contenders import (
@@ -98,7 +98,7 @@ def targets(options: Options) -> list[Target]:
             f"wall of {OURS_H2} / {OURS_PART}, and {OURS_RIGHT}",
             1.5,
             "x",
-            lambda results: _ratio_to_sum(results, "heal", OURS_H2, (OURS_PART, OURS_RIGHT)),
+            lambda results: _ratio(results, "heal", OURS_H2, OURS_PART, OURS_RIGHT),
         ),
         wall("skip", OURS_H2, MD5SUM, 0.20),
         wall("several", OURS_H1, MD5SUM, 0.25),
@@ -106,12 +106,7 @@ def targets(options: Options) -> list[Target]:
     ]
 
 
-def _ratio(results: Results, case: str, ours: str, other: str) -> float | None:
-    mine, its = results.seconds(case, ours), results.seconds(case, other)
-    return mine / its if mine is not None and its else None
-
-
-def _ratio_to_sum(results: Results, case: str, ours: str, others: Sequence[str]) -> float | None:
+def _ratio(results: Results, case: str, ours: str, *others: str) -> float | None:
     mine, its = results.seconds(case, ours), [results.seconds(case, other) or 0.0 for other in others]
     return mine / sum(its) if mine is not None and all(its) else None
 

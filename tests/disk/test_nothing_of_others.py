@@ -341,6 +341,22 @@ def test_a_file_that_is_touched_all_the_time_ends_as_right_as_it_is(
     assert 1 < len(looked_at) < 10, "not for ever"
 
 
+def assert_a_write_that_puts_times_back_is_seen(stand: Stand, state: str) -> None:
+    stand.put("a.raw", raw_bytes(4000, "a"), "H1")
+    stand.put("b.raw", SMALL, "H1")
+    if state == "right":
+        stand.place("a.raw", stand.data["a.raw"])
+
+    def change_it(request: RecordedRequest) -> None:
+        if request.key == stand.key("b.raw"):
+            rewrite_with_times_put_back(stand.path("a.raw"))
+
+    stand.server.on_request = change_it
+    run = stand.restore(max_concurrency=1)
+    assert run["a.raw"].startswith("FAILURE - Changed on disk after it was verified"), run.report
+    assert run["b.raw"].startswith("OK - Downloaded")
+
+
 @pytest.mark.parametrize("state", ["right", "missing"])
 def test_each_ok_is_looked_at_where_times_are_whole_seconds(
     stand: Stand, monkeypatch: pytest.MonkeyPatch, state: str
@@ -355,19 +371,7 @@ def test_each_ok_is_looked_at_where_times_are_whole_seconds(
         return Identity(made.device, made.inode, made.size, *times)
 
     monkeypatch.setattr(Identity, "of", staticmethod(coarse))
-    stand.put("a.raw", raw_bytes(4000, "a"), "H1")
-    stand.put("b.raw", SMALL, "H1")
-    if state == "right":
-        stand.place("a.raw", stand.data["a.raw"])
-
-    def change_it(request) -> None:
-        if request.key == stand.key("b.raw"):
-            rewrite_with_times_put_back(stand.path("a.raw"))
-
-    stand.server.on_request = change_it
-    run = stand.restore(max_concurrency=1)
-    assert run["a.raw"].startswith("FAILURE - Changed on disk after it was verified"), run.report
-    assert run["b.raw"].startswith("OK - Downloaded")
+    assert_a_write_that_puts_times_back_is_seen(stand, state)
 
 
 @pytest.mark.parametrize("times", ["one", "none"])
@@ -384,19 +388,7 @@ def test_each_ok_is_looked_at_where_no_time_tells_of_a_change(
         return Identity(made.device, made.inode, made.size, shown, shown)
 
     monkeypatch.setattr(Identity, "of", staticmethod(timeless))
-    stand.put("a.raw", raw_bytes(4000, "a"), "H1")
-    stand.put("b.raw", SMALL, "H1")
-    if state == "right":
-        stand.place("a.raw", stand.data["a.raw"])
-
-    def change_it(request) -> None:
-        if request.key == stand.key("b.raw"):
-            rewrite_with_times_put_back(stand.path("a.raw"))
-
-    stand.server.on_request = change_it
-    run = stand.restore(max_concurrency=1)
-    assert run["a.raw"].startswith("FAILURE - Changed on disk after it was verified"), run.report
-    assert run["b.raw"].startswith("OK - Downloaded")
+    assert_a_write_that_puts_times_back_is_seen(stand, state)
     assert stand.others == []
 
 

@@ -10,6 +10,7 @@ again. What they did is written down for the invariants, which must tell their b
 import contextlib
 import json
 import os
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -64,6 +65,7 @@ class Intruders:
         self._waiting = {each.at: each for each in intrusions}  # two at one moment: the second
         self._right = right
         self._notes = notes
+        self._one_at_a_time = threading.Lock()  # else what one reads back has in it what another one wrote
 
     def are_due(self, operation: int) -> bool:
         return operation in self._waiting
@@ -74,6 +76,10 @@ class Intruders:
 
     def act(self, operation: int, *, after_the_looks: bool) -> None:
         """Do what is due. It is written down before and after, as the process may be killed between."""
+        with self._one_at_a_time:
+            self._act(operation, after_the_looks=after_the_looks)
+
+    def _act(self, operation: int, *, after_the_looks: bool) -> None:
         intrusion = self._waiting.pop(operation)
         path = os.path.join(self._destination, intrusion.path)
         planned = getattr(self, f"_{intrusion.how.replace(' ', '_')}")(intrusion.path, path)

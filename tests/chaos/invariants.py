@@ -180,7 +180,8 @@ def _check_final_paths(  # noqa: C901 (a list of checks)
             if now.mode not in modes:
                 yield f"mode {now.mode:o} of {file.path!r}"
             # A name that could not be brought to the storage is a failure; the other one stays until the next run.
-            failed = may_not_sync and _says(reports, file.path, "FAILURE")
+            is_untold = len(reports) < len(ended)  # its report could not be written either
+            failed = may_not_sync and (is_untold or _says(reports, file.path, "FAILURE"))
             if now.links != 1 and not may_have_two and not failed:
                 yield f"{now.links} links to {file.path!r}"
 

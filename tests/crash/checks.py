@@ -74,7 +74,7 @@ def _check_reports(scenario: Scenario, crashed: Crashed) -> Iterator[str]:
         if not isinstance(entry, CrashedFile) or not _REPORT.fullmatch(path.rpartition("/")[2]):
             continue
         text = entry.data.decode(errors="replace")
-        is_reserved = not text and not scenario.has_links  # its name is taken first, then it is renamed to it
+        is_reserved = not text and not scenario.has_links and not scenario.has_free_rename  # before it is renamed to
         if not re.search(r"\nStatus: [A-Z ]+\n$", text) and not is_reserved:
             yield f"a report that is not complete: {path}: {text[-60:]!r}"
         for file in scenario.files:

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from s3_restore.disk import syscalls
 from tests.crash.disk import Attributes, Crashed, CrashedFile, CrashedFolder, Disk, FileNode, FolderNode, Op, load
 
 _ACL = "system.posix_acl_access"
@@ -70,6 +71,7 @@ class Recorder:
         sync_places: those seen.
         failed_place: where the last sync was wanted that failed.
         has_links: whether there are hard links.
+        has_free_rename: whether there is a rename that overwrites nothing.
 
     """
 
@@ -82,7 +84,7 @@ class Recorder:
         self.ignored_sync = ""
         self.sync_places: set[str] = set()
         self.failed_place = ""
-        self.has_links = True
+        self.has_links = self.has_free_rename = True
         self._numbers: dict[int, int] = {}  # of the real inode -> of the model's
         self._open: dict[int, tuple[int, int]] = {}  # file number -> (inode of the model, flags)
         self._next = _NUMBERS
@@ -146,12 +148,15 @@ class Recorder:
             thread.crash_process = current_process()  # type: ignore[attr-defined]
             starting(thread)
 
+        self._real["renameat2"] = syscalls.renameat2
         threading.Thread.start = start  # type: ignore[method-assign]
         for name in names:
             setattr(os, name, getattr(self, f"_call_{name}"))
+        syscalls.renameat2 = self._renameat2
         try:
             yield
         finally:
+            syscalls.renameat2 = self._real.pop("renameat2")
             threading.Thread.start = starting  # type: ignore[method-assign]
             for name, function in self._real.items():
                 setattr(os, name, function)
@@ -413,15 +418,34 @@ class Recorder:
         self._rename("replace", source, target, src_dir_fd, dst_dir_fd)
 
     def _rename(self, how: str, source: Any, target: Any, src_dir_fd: int | None, dst_dir_fd: int | None) -> None:
-        here, there = self._inside(source, src_dir_fd), self._inside(target, dst_dir_fd)
+        self._do_rename(
+            self._inside(source, src_dir_fd),
+            self._inside(target, dst_dir_fd),
+            source,
+            lambda: self._real[how](source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd),
+        )
+
+    def _renameat2(self, source: Path, target: Path, flags: int) -> None:
+        here, there = self._inside(source), self._inside(target)
+        if here and there and not self.has_free_rename:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        self._do_rename(here, there, source, lambda: self._real["renameat2"](source, target, flags))
+
+    def _do_rename(
+        self,
+        here: tuple[FolderNode, str] | None,
+        there: tuple[FolderNode, str] | None,
+        source: Any,
+        rename: Callable[[], None],
+    ) -> None:
         if here is None or there is None or here[1] not in here[0].cache:
-            self._real[how](source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+            rename()
             return
         with self._turn("rename"):
             node = here[0].cache.get(here[1])
             if isinstance(node, FileNode):
                 self._catch_up(node, source)
-            self._real[how](source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+            rename()
             self._note("rename", here[0].number, here[1], there[0].number, there[1])
 
     def _call_unlink(self, path: Any, *, dir_fd: int | None = None) -> None:

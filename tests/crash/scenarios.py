@@ -90,6 +90,7 @@ class Scenario:
         strangers: whether files of others are in it.
         tells_checksums: whether S3 tells checksums of parts, so that good parts of a wrong file are kept.
         has_links: whether the file system knows hard links.
+        has_free_rename: whether it knows a rename that overwrites nothing.
         together: after how many calls one run waits for the other, in turn; empty: one run after the other.
         second_act: whether the next run after one of the power cuts is recorded and cut too.
 
@@ -103,6 +104,7 @@ class Scenario:
     strangers: bool = True
     tells_checksums: bool = False
     has_links: bool = True
+    has_free_rename: bool = True
     together: tuple[int, ...] = ()
     second_act: bool = False
     data: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
@@ -148,7 +150,8 @@ def draw(seed: int) -> Scenario:
         makes_project=all(file.local == "missing" and not file.foreign_aside for file in files) and rng.random() < 0.7,
         strangers=rng.random() < 0.7,
         tells_checksums=rng.random() < 0.5,
-        has_links=rng.random() < 0.8,
+        has_links=rng.random() < 0.7,
+        has_free_rename=rng.random() < 0.5,
         together=tuple(rng.randrange(1, 25) for _ in range(12)) if kind == "two runs" else (),
         second_act=rng.random() < 0.3,
     )

@@ -111,7 +111,7 @@ class Stage:
         together = bool(scenario.together) and len(runs) > 1
         with self._laid_out(before) as recorder, scaled(together=together), recorder.installed():
             recording = Recording(before, recorder.log)
-            recorder.has_links = scenario.has_links
+            recorder.has_links, recorder.has_free_rename = scenario.has_links, scenario.has_free_rename
             if runs is scenario.runs:
                 _write_as_others(scenario, recorder)
             if together:
@@ -128,7 +128,7 @@ class Stage:
             store = MemoryStore({file.path: scenario.right(file.path) for file in scenario.files})
             said: list[RestoreSummary] = []
             process = new_process("eeeeeeee")  # of another boot
-            recorder.has_links = scenario.has_links
+            recorder.has_links, recorder.has_free_rename = scenario.has_links, scenario.has_free_rename
             try:
                 run_task(Path(recorder.root) / OUTPUT, PROJECT, scenario.specs(), store, process, said=said)
             except Exception as error:  # noqa: BLE001 (told as a violation)

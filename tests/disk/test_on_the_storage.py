@@ -367,10 +367,11 @@ def test_folder_that_is_made_again_is_synced_again(tmp_path: Path, monkeypatch: 
     destination = Destination(tmp_path)
     final = tmp_path / "x.d" / "a"
     destination.make_folders(destination.path_of("x.d/a"))
-    final.parent.rmdir()
     if maker == "another run":
-        (tmp_path / "else").mkdir()  # so that the folder has another inode number
+        final.parent.rename(tmp_path / "else")  # so that the folder has another inode number
         final.parent.mkdir()
+    else:
+        final.parent.rmdir()
     synced: list[Path] = []
     monkeypatch.setattr(destination_module, "sync_folder", synced.append)
     destination.make_folders(destination.path_of("x.d/a"))

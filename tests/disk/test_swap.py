@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from s3_restore.disk import syscalls
 from s3_restore.disk.destination import Destination
 from s3_restore.disk.open_file import TemporaryFile
 from s3_restore.disk.swap import put_in_place
 from s3_restore.disk.temporary_files import TemporaryFiles
 from s3_restore.model.exceptions import BlockedPathError, ChangedMeanwhileError
+from tests.support.file_systems import LACKING, make_without
 
 
 def temporary(destination: Destination, final: Path) -> TemporaryFile:
@@ -20,34 +22,66 @@ def temporary(destination: Destination, final: Path) -> TemporaryFile:
     return made
 
 
-def no_hard_links(*_: object, **__: object) -> None:
-    raise OSError(errno.EPERM, os.strerror(errno.EPERM))
-
-
-@pytest.mark.parametrize("hard_links", [True, False])
+@LACKING
 def test_a_file_that_is_there_is_never_overwritten(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hard_links: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacking: str
 ) -> None:
     destination = Destination(tmp_path)
     made = temporary(destination, tmp_path / "a.raw")
     (tmp_path / "a.raw").write_bytes(b"of another program")
-    if not hard_links:
-        monkeypatch.setattr(os, "link", no_hard_links)
+    make_without(monkeypatch, lacking)
     with pytest.raises(ChangedMeanwhileError):
         put_in_place(made, destination)
     assert (tmp_path / "a.raw").read_bytes() == b"of another program"
     assert made.path.read_bytes() == b"proved"
 
 
-@pytest.mark.parametrize("hard_links", [True, False])
-def test_nothing_but_the_file_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hard_links: bool) -> None:
+@LACKING
+def test_nothing_but_the_file_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacking: str) -> None:
     destination = Destination(tmp_path)
     made = temporary(destination, tmp_path / "a.raw")
-    if not hard_links:
-        monkeypatch.setattr(os, "link", no_hard_links)
+    make_without(monkeypatch, lacking)
     assert put_in_place(made, destination) is not None
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a.raw": b"proved"}
     assert (tmp_path / "a.raw").stat().st_nlink == 1
+
+
+def test_a_file_that_appears_in_the_last_moment_is_not_overwritten_without_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """W9: after every look, just before the rename."""
+    destination = Destination(tmp_path)
+    made = temporary(destination, tmp_path / "a.raw")
+    make_without(monkeypatch, "links")
+    rename = syscalls.renameat2
+
+    def late(source: Path, target: Path, flags: int) -> None:
+        target.write_bytes(b"of another program")
+        rename(source, target, flags)
+
+    monkeypatch.setattr(syscalls, "renameat2", late)
+    with pytest.raises(ChangedMeanwhileError):
+        put_in_place(made, destination)
+    assert (tmp_path / "a.raw").read_bytes() == b"of another program"
+    assert made.path.read_bytes() == b"proved"
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ETIMEDOUT, errno.EINVAL])
+def test_a_rename_to_a_free_name_that_is_made_whatever_the_call_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    destination = Destination(tmp_path)
+    made = temporary(destination, tmp_path / "a.raw")
+    make_without(monkeypatch, "links")
+    rename = syscalls.renameat2
+
+    def lost(source: Path, target: Path, flags: int) -> None:
+        rename(source, target, flags)
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(syscalls, "renameat2", lost)
+    assert put_in_place(made, destination) is not None
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a.raw": b"proved"}
 
 
 def test_a_folder_that_became_a_link_out_of_the_destination(tmp_path: Path) -> None:

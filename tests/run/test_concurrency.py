@@ -7,10 +7,13 @@ so that they cannot ask the kernel whether the other one lives.
 import contextlib
 import errno
 import os
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -27,6 +30,7 @@ from tests.chaos.scenarios import Attempt, ChaosFile, Round, Scenario
 from tests.chaos.world import BUCKET, World
 from tests.support.fault_proxy import FaultProxy
 from tests.support.fault_rules import FlipBit, Rule, Stall
+from tests.support.file_systems import LACKING, make_without
 from tests.support.raw_files import MIB, md5, raw_bytes
 from tests.support.s3_stand_in import S3StandIn
 
@@ -87,13 +91,12 @@ def test_hosts_that_take_each_other_for_dead_too_early_still_tell_no_lie(seed):
 
 @pytest.mark.rule("W6", fails_when="a report whose temporary file is taken away is not written again")
 @pytest.mark.rule("A5")
-@pytest.mark.parametrize("hard_links", [True, False])
+@LACKING
 def test_report_is_written_although_another_host_takes_its_temporary_file_for_a_leftover(
-    tmp_path, monkeypatch, hard_links
+    tmp_path, monkeypatch, lacking
 ):
     """W6, A5: as one does whose clock is minutes ahead. Found by the test above, once in 30 runs."""
-    if not hard_links:
-        monkeypatch.setattr(os, "link", raise_no_hard_links)
+    make_without(monkeypatch, lacking)
 
     def names() -> Iterator[str]:
         (temporary,) = tmp_path.iterdir()
@@ -147,6 +150,29 @@ def test_report_whose_link_is_made_after_the_call_has_failed_is_one(tmp_path, mo
     assert list(tmp_path.iterdir()) == [written]
 
 
+@pytest.mark.rule("R5", fails_when="an empty file reserves the name where a rename would not overwrite")
+@pytest.mark.parametrize("lacking", ["", "links"])
+def test_report_is_whole_from_the_first_moment(tmp_path, monkeypatch, lacking):
+    """R5: whenever the process is killed. Found by a chaos test: a file system whose links fail, and a SIGKILL."""
+    make_without(monkeypatch, lacking)
+    (tmp_path / "report.txt").write_text("an earlier one\n")
+    seen = []
+
+    def look(frame: FrameType, _event: str, _argument: object) -> Callable[..., Any]:
+        seen.extend(path.read_text() for path in [tmp_path / "report_2.txt"] if path.exists())
+        return look if "s3_restore" in frame.f_code.co_filename else lambda *_: None
+
+    sys.settrace(look)
+    try:
+        write_new_file(tmp_path, ["report.txt", "report_2.txt"], "all is well\n")
+    finally:
+        sys.settrace(None)
+
+    assert set(seen) == {"all is well\n"}
+    assert (tmp_path / "report.txt").read_text() == "an earlier one\n"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 @pytest.mark.rule("R5", fails_when="a temporary name that is made whatever the call says costs the report")
 @pytest.mark.parametrize("number", [errno.EEXIST, errno.ESTALE])
 def test_report_whose_temporary_file_is_made_whatever_the_call_says_is_written(tmp_path, monkeypatch, number):
@@ -166,10 +192,6 @@ def test_report_whose_temporary_file_is_made_whatever_the_call_says_is_written(t
 
     assert (lost, written.read_text()) == ([], "all is well\n")
     assert list(tmp_path.iterdir()) == [written]
-
-
-def raise_no_hard_links(*_: object, **__: object) -> None:
-    raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
 
 @dataclass

@@ -13,7 +13,7 @@ from s3_restore.disk import owners
 from s3_restore.disk.destination import Destination
 from s3_restore.disk.open_file import is_one_file
 from s3_restore.disk.owners import Standing
-from s3_restore.disk.syscalls import TAKEN_AWAY, close_fd, sync_fd, sync_folder, write_all
+from s3_restore.disk.syscalls import TAKEN_AWAY, close_fd, rename_to_free, sync_fd, sync_folder, write_all
 from s3_restore.disk.temporary_files import CREATE, FILE_MODE, remove_quietly
 from s3_restore.model.exceptions import NotOnStorageError
 from s3_restore.model.names import REPORT, TEMPORARY_NAME, temporary_name
@@ -26,9 +26,9 @@ _STALE_AFTER_S = 300.0  # a hundred times what writing one takes
 def write_new_file(folder: Path, names: Iterable[str], text: str, umask: int | None = None) -> Path:
     """Write a whole text file under the first of ``names`` that is free.
 
-    First to a temporary file, which is linked to its name; where there are no hard links, the name is reserved and
-    renamed onto; where that does not work either, the file is created under its name, and removed if it cannot be
-    written whole.
+    First to a temporary file, which is linked to its name; where there are no hard links, it is renamed. Where no
+    rename spares what is there, the name is reserved and renamed onto: after a kill in between it is an empty file.
+    Where that does not work either, the file is created under its name, and removed if it cannot be written whole.
 
     Args:
         folder: where.
@@ -61,7 +61,7 @@ def _publish(temporary: Path, paths: Iterable[Path], text: str, umask: int | Non
     with contextlib.suppress(FileNotFoundError):  # taken away already: no clock to ask, nothing is tidied
         _tidy(temporary.parent, os.lstat(temporary).st_mtime)
     for path in paths:
-        for give_name in (_link, _rename_onto_reservation):
+        for give_name in (_link, rename_to_free, _rename_onto_reservation):
             try:
                 if not os.path.lexists(temporary):  # a host whose clock is far ahead took it for a dead run's (W6)
                     _write_temporary(temporary, text, umask)
@@ -90,7 +90,7 @@ def _link(temporary: Path, path: Path) -> None:
 
 
 def _rename_onto_reservation(temporary: Path, path: Path) -> None:
-    """For file systems without hard links (CIFS, FAT, many on FUSE)."""
+    """For file systems that have neither hard links nor a rename to a free name (many on FUSE)."""
     with contextlib.suppress(NotOnStorageError):  # nothing was written
         close_fd(os.open(path, CREATE, FILE_MODE))
     try:

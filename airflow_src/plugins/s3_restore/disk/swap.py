@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 from pathlib import Path
 
 from s3_restore.disk.destination import Destination
 from s3_restore.disk.open_file import Identity, TemporaryFile, is_one_file
-from s3_restore.disk.syscalls import NO_HARD_LINKS, sync_folder
+from s3_restore.disk.syscalls import NO_HARD_LINKS, rename_to_free, sync_folder
 from s3_restore.disk.temporary_files import FILE_MODE, remove_quietly
 from s3_restore.model.exceptions import ChangedMeanwhileError
 
@@ -76,9 +78,7 @@ def place(source: Path, final: Path) -> Identity | None:
         if not is_one_file(source, final):
             if error.errno not in NO_HARD_LINKS:
                 raise
-            if os.path.lexists(final):
-                raise FileExistsError(error.errno, "Something is there", str(final)) from None
-            os.rename(source, final)
+            _rename(source, final)
             named = Identity.of(os.lstat(final))
             sync_folder(final.parent)
             return named
@@ -87,6 +87,17 @@ def place(source: Path, final: Path) -> Identity | None:
     is_same = Identity.of(os.lstat(final)) == named
     remove_quietly(source)  # the file has its name by now, and is there once under another one at worst
     return Identity.of(os.lstat(final)) if is_same else None
+
+
+def _rename(source: Path, final: Path) -> None:
+    """Rename to a name that must be free, where there are no hard links."""
+    try:
+        rename_to_free(source, final)
+    except OSError as error:
+        if os.path.lexists(final):
+            raise FileExistsError(errno.EEXIST, "Something is there", str(final)) from None
+        logging.info("%s cannot be named in one step here (%s)", final, error.strerror)
+        os.rename(source, final)
 
 
 def place_over(source: Path, final: Path) -> Identity:

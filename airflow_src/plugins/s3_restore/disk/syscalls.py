@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import sys
 from pathlib import Path
 
 from s3_restore.model.exceptions import NotOnStorageError
@@ -24,6 +25,8 @@ NO_HARD_LINKS = (
 _NO_PREALLOCATION = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODEV, errno.EPERM)
 _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # file systems that have no such call
 _libc = ctypes.CDLL(None, use_errno=True)
+_RELATIVE_TO_CWD = -100  # AT_FDCWD
+_RENAME_NOREPLACE = 1
 
 
 def close_fd(fd: int) -> None:
@@ -105,3 +108,43 @@ def fallocate(fd: int, start: int, length: int) -> bool:
     if number not in _NO_PREALLOCATION:
         raise OSError(number, os.strerror(number))
     return False
+
+
+def rename_to_free(source: Path, target: Path) -> None:
+    """Rename to a name that must be free, in one step: nothing that appears there meanwhile is overwritten.
+
+    Linux has such a call, and local file systems, FAT and CIFS follow it; NFS and many on FUSE do not.
+
+    Raises:
+        FileExistsError: when something is there.
+        OSError: if it cannot be named so, or not in one step.
+
+    """
+    was = os.lstat(source)
+    try:
+        renameat2(source, target, _RENAME_NOREPLACE)
+    except OSError:
+        try:
+            now = os.lstat(target)
+        except OSError:
+            now = None
+        if now is None or not os.path.samestat(was, now):  # else it was renamed, whatever the call says (soft mounts)
+            raise
+
+
+def renameat2(source: Path, target: Path, flags: int) -> None:
+    """Make the call of that name; to those who audit it is a rename.
+
+    Raises:
+        OSError: what the call says; ENOSYS where the C library has none.
+
+    """
+    sys.audit("os.rename", source, target, -1, -1)
+    function = getattr(_libc, "renameat2", None)
+    number = errno.ENOSYS if function is None else errno.EINTR
+    while number == errno.EINTR:
+        paths = os.fsencode(source), os.fsencode(target)
+        done = function(_RELATIVE_TO_CWD, paths[0], _RELATIVE_TO_CWD, paths[1], flags) == 0  # type: ignore[misc]
+        number = 0 if done else ctypes.get_errno()
+    if number:
+        raise OSError(number, os.strerror(number), str(source), None, str(target))

@@ -96,7 +96,8 @@ TARGET static void KERNEL(uint32_t *state, const uint8_t *const *data, size_t bl
         }
 #define STEP(f, w, x, y, z, word, constant, shift)                                  \
     for (int g = 0; g < GROUPS; g++) {                                              \
-        w[g] += f(x[g], y[g], z[g]) + words[g][word] + constants[constant];         \
+        w[g] += words[g][word] + constants[constant]; /* does not wait for x */       \
+        w[g] = w[g] + f(x[g], y[g], z[g]);                                          \
         w[g] = x[g] + ((w[g] << (shift)) | (w[g] >> (32 - (shift))));               \
     }
         MD5_STEPS(STEP, a, b, c, d)

@@ -22,6 +22,12 @@
 #define SHUFFLE(type, x, y, ...) __builtin_shuffle(x, y, (type){__VA_ARGS__})
 #endif
 
+/* Each step waits for the one before. Sums are in the order in which their terms are ready; GCC would sort them in another
+ * one, which takes 15 % longer. */
+#ifndef __clang__
+#pragma GCC optimize("no-tree-reassoc")
+#endif
+
 #include "md5_steps.h"
 
 enum { MOST_LANES = 16 };
@@ -61,9 +67,9 @@ enum { MOST_LANES = 16 };
 #include "md5_kernel.h"
 #endif
 
-/* In scalar code the sum lets the half without x, which comes last, begin earlier. */
+/* In scalar code a sum in two steps, of which only the second waits for x. */
 #undef G
-#define G(x, y, z) (((x) & (z)) + ((y) & ~(z)))
+#define G(x, y, z) ((y) & ~(z)) + ((x) & (z))
 
 static void md5_scalar(uint32_t *state, const uint8_t *data, size_t blocks)
 {
@@ -72,7 +78,8 @@ static void md5_scalar(uint32_t *state, const uint8_t *data, size_t blocks)
         uint32_t words[16], a0 = a, b0 = b, c0 = c, d0 = d;
         memcpy(words, data, BLOCK);
 #define STEP(f, w, x, y, z, word, constant, shift) \
-    w += f(x, y, z) + words[word] + md5_constants[constant]; \
+    w += words[word] + md5_constants[constant]; \
+    w = w + f(x, y, z); \
     w = x + ((w << shift) | (w >> (32 - shift)));
         MD5_STEPS(STEP, a, b, c, d)
 #undef STEP

@@ -1,7 +1,8 @@
-/* The 64 steps of RFC 1321: function, registers, message word, number of the constant, rotation. */
+/* The 64 steps of RFC 1321: function, registers, message word, number of the constant, rotation. Of the operands x is the
+ * one that the step before has just made. */
 #define F(x, y, z) ((z) ^ ((x) & ((y) ^ (z))))
 #define G(x, y, z) (((x) & (z)) | ((y) & ~(z)))
-#define H(x, y, z) ((x) ^ (y) ^ (z))
+#define H(x, y, z) ((x) ^ ((y) ^ (z)))
 #define I(x, y, z) ((y) ^ ((x) | ~(z)))
 
 #define MD5_STEPS(STEP, a, b, c, d) \

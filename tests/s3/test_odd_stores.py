@@ -915,6 +915,22 @@ def test_each_connection_is_cut_after_a_few_kib(odd: Odd) -> None:
     assert odd.store.bytes_sent == len(PARTS), "no byte came twice"
 
 
+@pytest.mark.rule("H6", fails_when="a HEAD that tells no size is taken to tell that of file_info")
+@pytest.mark.parametrize("name", ["no length at all", "chunked at HEAD", "no bytes at HEAD, as its answer has none"])
+def test_a_right_file_is_not_wrong_by_a_size_that_the_store_did_not_tell(odd: Odd, name: str) -> None:
+    """The size in the database is what is wrong."""
+    odd.put("a", PARTS)
+    (odd.destination / "a").write_bytes(PARTS)
+    before = (odd.destination / "a").stat()
+    odd.file_info["a"] = [len(PARTS) - 4, *odd.file_info["a"][1:]]
+    odd.store.bend = LASTING[name]
+
+    run = odd.restore()
+
+    assert run["a"].startswith("OK - Skipped")
+    assert (odd.destination / "a").stat().st_ino == before.st_ino
+
+
 @pytest.mark.rule("S5")
 def test_each_connection_stalls_after_some_bytes(odd: Odd) -> None:
     """The buffer that was being filled is not lost."""

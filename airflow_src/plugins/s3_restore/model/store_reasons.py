@@ -267,5 +267,5 @@ DOCUMENT = PASSING.reason(
 IGNORES_RANGES = PASSING.reason(
     "ignores_ranges",
     "S3 ignores ranges: it sent another part of the object than asked for",
-    "not retried: " + _NOT_LIKE_S3,
+    "retried only where the store has answered ranges before: " + _NOT_LIKE_S3,
 )

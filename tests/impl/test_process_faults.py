@@ -25,6 +25,8 @@ import pytest
 
 from impl import restore_run
 from impl.termination import TaskTerminated
+from s3_restore.disk.destination import Destination
+from s3_restore.run.last_look import LastLook
 from tests.chaos import child as chaos_child
 from tests.support.airflow_lines import task_timeout
 from tests.support.fault_proxy import FaultProxy
@@ -565,6 +567,25 @@ def test_report_of_a_run_that_hangs_is_in_the_log_where_no_thread_can_be_started
         kraken.download("a.raw")
     hangs.set()
     assert caplog.text.count("\nStatus: COMPLETE FAILURE") == 1
+
+
+@pytest.mark.rule("W11", fails_when="whoever reports in the stead of a run that hangs does not ask for the mount")
+def test_report_of_a_run_that_hangs_is_not_made_below_a_mount_that_was_lost(kraken, caplog, monkeypatch):
+    """The folder below the mount has the same name, and takes writes."""
+    kraken.back_up({"a.raw": raw_bytes(100, "a")}, "a.raw")
+    hangs = threading.Event()
+
+    def hang(*_: object) -> None:
+        monkeypatch.setattr(Destination, "is_gone", lambda _destination: True)
+        os.kill(os.getpid(), signal.SIGTERM)
+        hangs.wait()
+
+    monkeypatch.setattr(LastLook, "take", hang)
+    with sigterm_handler(signal.SIG_DFL), pytest.raises(TaskTerminated):
+        kraken.download("a.raw")
+    hangs.set()
+    assert [path.name for path in kraken.destination.iterdir()] == ["a.raw"]
+    assert caplog.text.count("(the output location vanished). It says:\nS3 Download Status Report") == 1
 
 
 @pytest.mark.rule("A5")

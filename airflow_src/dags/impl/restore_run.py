@@ -133,9 +133,7 @@ class RestoreRun:
             summary = running.run(job.specs)
         except BaseException as error:
             why = failure_of_refusal(error)
-            # With the destination away, a report would be written on the disk below the mount that was lost.
-            no_file = "the output location vanished" if isinstance(error, DestinationGoneError) else ""
-            self._conclude(lambda: self._so_far(why), no_file_because=no_file)
+            self._conclude(lambda: self._so_far(why), is_gone=isinstance(error, DestinationGoneError))
             raise
         self._conclude(lambda: summary)
 
@@ -158,7 +156,9 @@ class RestoreRun:
 
     # --- the conclusion --------------------------------------------------------------------------------------------
 
-    def _conclude(self, summarize: Callable[[], RestoreSummary], *, no_file_because: str = "") -> None:
+    def _conclude(
+        self, summarize: Callable[[], RestoreSummary], *, no_file_because: str = "", is_gone: bool = False
+    ) -> None:
         """Report the run, unless somebody else does: file, log, metrics."""
         with self._lock:
             if self._is_claimed:
@@ -167,6 +167,9 @@ class RestoreRun:
         summary = summarize()
         count_restore(summary)  # before the report, which may hang with its file system
         report = self._report = Report(self._job, summary)
+        # With the destination away, a report would be written on the disk below the mount that was lost.
+        if not no_file_because and (is_gone or (self._running and self._running.has_lost_its_place())):
+            no_file_because = "the output location vanished"
         if no_file_because:
             report.log_only(no_file_because)
             path = None

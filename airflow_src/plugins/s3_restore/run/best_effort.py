@@ -90,6 +90,10 @@ class BestEffortRun(ABC):
         """
         return self._ledger.summary(why_not_finished, self._patience.made)
 
+    def has_lost_its_place(self) -> bool:
+        """Whether what it restores to is gone, so that nothing may be written there; from any thread."""
+        return False
+
     def reading(self) -> Reading:
         """How far the run is; from any thread."""
         return self._progress.read()

@@ -92,6 +92,10 @@ class Restorer(BestEffortRun):
             raise self._fatal
         return self.summary(self._stopped_because)
 
+    def has_lost_its_place(self) -> bool:
+        """Whether another file system is at the destination now, or none; from any thread."""
+        return self._parts is not None and self._parts.destination.is_gone()
+
     def _side_by_side(self) -> int:
         """More than may be fetched: where only the MD5 of the whole is known, each file fills one lane of the hash."""
         most = super()._side_by_side()

@@ -45,6 +45,13 @@ http {{
     }}
 }}
 """
+# The server chooses one cipher for all, as AWS S3 does: left to them, Go takes the short key, and OpenSSL the long one.
+_TLS = """\
+ssl_certificate {pair.certificate};
+        ssl_certificate_key {pair.key};
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_prefer_server_ciphers on;
+        ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384;"""
 _OPTIONAL_MODULES = ("proxy", "fastcgi", "uwsgi", "scgi")
 
 
@@ -121,10 +128,7 @@ class NginxSource:
             address=self._address,
             port=self._port,
             ssl=" ssl" if pair else "",
-            certificate=f"ssl_certificate {pair.certificate}; ssl_certificate_key {pair.key};\n"
-            "        ssl_protocols TLSv1.2 TLSv1.3;"
-            if pair
-            else "",
+            certificate=_TLS.format(pair=pair) if pair else "",
             root=self._root,
         )
 

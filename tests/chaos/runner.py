@@ -24,7 +24,7 @@ from tests.support.fault_proxy import FaultProxy
 from tests.support.fault_rules import describe, random_rules
 from tests.support.s3_stand_in import RecordedRequest, S3StandIn
 
-_HANG_S = 180.0  # a stale handle that stays is waited for, half a minute a file in each of two passes (X5)
+_HANG_S = 180.0  # a stale handle that stays is waited for, half a minute for each of the first files (X5)
 _CLEAN = Attempt(number=99, stale_after_s=0.05, clean=True)
 
 

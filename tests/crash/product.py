@@ -16,7 +16,7 @@ from s3_restore.model.file_specs import FileSpec
 from s3_restore.model.outcomes import RestoreSummary
 from s3_restore.model.settings import RestoreSettings, Verify
 from s3_restore.model.status_report import ReportHeader, render_report, report_file_name
-from s3_restore.run import attempt, file_restore, look, transfer
+from s3_restore.run import attempt, file_restore, old_news, transfer
 from s3_restore.run.restorer import Restorer
 from tests.crash.recorder import Process, current_process, within
 from tests.crash.store import MemoryStore
@@ -49,7 +49,7 @@ def scaled(*, a_day_later: bool = False, together: bool = False) -> Iterator[Non
     with (
         patch.object(attempt, "JOURNAL_FROM_BYTES", 24 * KIB),
         patch.object(file_restore, "_WAIT_WHEN_CHANGED_S", 0.001),
-        patch.object(look, "_OLD_NEWS_WAITS_S", (0.001,) * 3),
+        patch.object(old_news, "_WAITS_S", (0.001,) * 3),
         patch.object(transfer, "CHECKPOINT_BYTES", 16 * KIB),
         patch.object(transfer, "SEGMENT_BYTES", 32 * KIB),
         patch.object(transfer, "BUFFER_BYTES", 8 * KIB),

@@ -11,6 +11,7 @@ import stat
 import subprocess
 import threading
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from s3_restore.disk.temporary_files import TemporaryFiles
 from s3_restore.model import reasons
 from s3_restore.model.exceptions import DestinationGoneError
 from s3_restore.model.settings import RestoreSettings
+from s3_restore.run import look as look_module
 from s3_restore.run import restorer
 from s3_restore.run.object_download import download_object
 from s3_restore.s3.s3_object_store import S3ObjectStore
@@ -225,6 +227,59 @@ def test_eio_of_a_download(stand: Stand, monkeypatch: pytest.MonkeyPatch, owner:
     assert stand.others == [], "after EIO the kernel may show bytes that the disk does not have: nothing to resume"
     assert stand.restore()["a.raw"].startswith("OK - Downloaded")
     stand.assert_right()
+
+
+@pytest.fixture
+def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds that were waited for old news, in no time."""
+    seconds: list[float] = []
+    monkeypatch.setattr(look_module, "wait", lambda _parts, wait_s: seconds.append(wait_s))
+    return seconds
+
+
+@pytest.mark.rule("W13", fails_when="each file of a folder that a server has lost for good is waited for anew")
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.ENOENT], ids=errno.errorcode.get)
+def test_a_folder_that_a_server_has_lost_for_good_is_waited_for_in_a_minute_or_two(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, waited: list[float], number: int
+) -> None:
+    """X5: half a minute for each of some thousand files would be a night."""
+    names = [f"{index}.raw" for index in range(40)]
+    for name in names:
+        stand.put(name, b"small", "H1")
+        stand.place(name, b"small")
+
+    def lost(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OpenFile, "read_at", lost)
+        run = stand.restore(max_concurrency=1)
+    assert all(f"({errno.errorcode[number]})" in run[name] for name in names)
+    assert 30 < sum(waited) < 150
+    assert stand.restore().status == "SUCCESS"
+
+
+@pytest.mark.rule("W13", fails_when="files are waited for briefly where waiting helps")
+def test_a_folder_of_old_news_is_waited_out_for_each_file(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, waited: list[float]
+) -> None:
+    """X5: one or the other is lost, most are there after a while."""
+    names = [f"{index}.raw" for index in range(12)]
+    for name in names:
+        stand.put(name, b"small", "H1")
+        stand.place(name, b"small")
+    read_at, tries = OpenFile.read_at, Counter[str]()
+
+    def old_news(file: OpenFile, buffer: memoryview, offset: int) -> int:
+        tries[file.path.name] += 1
+        if tries[file.path.name] <= 7 or file.path.name == names[5]:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return read_at(file, buffer, offset)
+
+    monkeypatch.setattr(OpenFile, "read_at", old_news)
+    run = stand.restore(max_concurrency=1)
+    assert [name for name in names if run[name] != SKIPPED] == [names[5]]
+    assert waited
 
 
 def test_link_that_says_eio_is_answered_by_a_rename(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,13 +23,13 @@ from s3_restore.model.file_specs import FileSpec
 from s3_restore.model.object_store import ObjectStore, ObjectVersion
 from s3_restore.model.settings import RestoreSettings
 from s3_restore.run.object_layout import ObjectLayouts
+from s3_restore.run.old_news import OldNews
 from s3_restore.run.progress import Progress
 from s3_restore.run.transfer import Transfer
 from s3_restore.run.verifier import Verdict, Verifier
 from s3_restore.run.versions import EtagHints
 
 TRIES_WHEN_CHANGED = 3  # of a file that other processes keep changing under our hands
-_OLD_NEWS_WAITS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)  # together longer than network file systems keep old news
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Parts:
     layouts: ObjectLayouts
     verifier: Verifier
     etag_hints: EtagHints
+    old_news: OldNews
     progress: Progress
     stop: threading.Event
 
@@ -74,7 +75,7 @@ def look(parts: Parts, spec: FileSpec) -> Look:
     path = parts.destination.path_of(spec.relative_path)
     changes = 0
     before: Verdict | None = None
-    old_news = iter(_OLD_NEWS_WAITS_S)
+    old_news, has_waited = parts.old_news.waits(), False
     while changes < TRIES_WHEN_CHANGED:
         identity = parts.destination.look(path)
         if identity is None:
@@ -98,7 +99,10 @@ def look(parts: Parts, spec: FileSpec) -> Look:
             if wait_s is None:
                 raise
             wait(parts, wait_s)
+            has_waited = True
             continue
+        if has_waited:
+            parts.old_news.passed()
         # Where inode numbers or times are not stable, they say nothing: bytes that were right twice are right (W10),
         # and those that were wrong twice are wrong if nobody wrote to the file.
         same_times = after is not None and after.is_same_but_for_inode(identity)

@@ -28,6 +28,7 @@ from s3_restore.run.file_restore import FileRestore
 from s3_restore.run.last_look import LastLook
 from s3_restore.run.look import Parts, remove_healed
 from s3_restore.run.object_layout import ObjectLayouts
+from s3_restore.run.old_news import OldNews
 from s3_restore.run.progress import Phase
 from s3_restore.run.transfer import Transfer
 from s3_restore.run.verifier import Verifier
@@ -119,6 +120,7 @@ class Restorer(BestEffortRun):
             layouts=ObjectLayouts(self._store, transfer),
             verifier=Verifier(transfer.in_parallel, self._stop, hashes),
             etag_hints=EtagHints(),
+            old_news=OldNews(),
             progress=self._progress,
             stop=self._stop,
         )

@@ -4,11 +4,15 @@ What is there before is drawn: files of other people, of other raw files, of too
 """
 
 import hashlib
+import itertools
 import os
 import random
 import stat
 import threading
+import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,8 +22,10 @@ from s3_restore.model import reasons
 from s3_restore.model.file_specs import FileSpec
 from s3_restore.model.settings import RestoreSettings
 from s3_restore.run import last_look
+from s3_restore.run import look as look_module
 from s3_restore.run.look import Look, Parts, look
 from s3_restore.run.restorer import Restorer
+from s3_restore.run.verifier import Verdict
 from s3_restore.s3.s3_object_store import S3ObjectStore
 from tests.support.engine_fixtures import BUCKET, QUICK, Run, Stand, engine_client, identity
 from tests.support.fault_rules import Rule, Status
@@ -426,6 +432,102 @@ def test_file_whose_inode_is_never_the_same_is_proved_by_its_bytes(
     assert run["b.raw"] == "OK - Skipped (already exists)"
     assert run["c.raw"].startswith("OK - Self-healed")
     stand.assert_right()
+
+
+@pytest.mark.rule("W10", fails_when="a file that was hashed again is never looked at again, as its inode is not stable")
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_is_changed_meanwhile_is_noticed_where_inodes_are_not_stable(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """Both are hashed again; while the second one is, the first is changed."""
+    for name in ("a.raw", "b.raw"):
+        stand.put(name, raw_bytes(4000, name), "H1")
+        stand.place(name, stand.data[name])
+    real, count = Identity.of, itertools.count()
+
+    def unstable(status: os.stat_result) -> Identity:
+        return replace(real(status), inode=next(count))
+
+    def look_slowly(parts: Parts, spec: FileSpec) -> Look:
+        looked_at.append(spec.relative_path)
+        if looked_at == ["a.raw", "b.raw"]:
+            CHANGES[change](stand.path("a.raw"))
+        return look(parts, spec)
+
+    looked_at: list[str] = []
+    monkeypatch.setattr(Identity, "of", staticmethod(unstable))
+    monkeypatch.setattr(last_look, "look", look_slowly)
+    run = stand.restore(max_concurrency=1)
+    assert run["a.raw"].startswith("FAILURE - Changed on disk after it was verified"), run.report
+    assert run["b.raw"] == "OK - Skipped (already exists)"
+    assert len(looked_at) < 7, "not for ever"
+
+
+@pytest.mark.rule("W10", fails_when="a file that was seen to differ is OK until it is hashed")
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_is_known_to_differ_is_no_ok_while_its_file_system_hangs(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """The second look sees it, and hashing it waits for the disk; who reports meanwhile has what is in memory."""
+    for name in ("a.raw", "b.raw"):
+        stand.put(name, raw_bytes(4000, name), "H1")
+        stand.place(name, stand.data[name])
+    is_reached, may_go_on = threading.Event(), threading.Event()
+    take = last_look.LastLook.take
+
+    def look_slowly(parts: Parts, spec: FileSpec) -> Look:
+        if spec.relative_path == "b.raw":
+            CHANGES[change](stand.path("a.raw"))
+        else:
+            is_reached.set()
+            may_go_on.wait()
+        return look(parts, spec)
+
+    def touch_and_take(self: last_look.LastLook) -> None:
+        os.utime(stand.path("b.raw"))
+        take(self)
+
+    monkeypatch.setattr(last_look, "look", look_slowly)
+    monkeypatch.setattr(last_look.LastLook, "take", touch_and_take)
+    engine = stand.restorer(max_concurrency=1)
+    thread = threading.Thread(target=engine.run, args=(stand.specs(),))
+    thread.start()
+    is_reached.wait()
+    engine.stop(reasons.TERMINATED.of())
+    meanwhile = Run.of(engine.summary(reasons.TERMINATED.of()), stand.destination)
+    may_go_on.set()
+    thread.join()
+    assert meanwhile["a.raw"].startswith("FAILURE - Verified, but not looked at again"), meanwhile.report
+
+
+@pytest.mark.rule("W10", fails_when="what was hashed for long counts as seen at its end, where times are whole seconds")
+def test_each_ok_is_looked_at_where_times_are_whole_seconds_and_hashing_takes_long(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is written to in the second in which hashing begins, behind the front; that ends more than an hour later."""
+    stand.put("a.raw", DATA, "H1")
+    stand.place("a.raw", DATA)
+    real, real_verify, clock = Identity.of, look_module.verify, time.time
+    hours: list[int] = []
+
+    def coarse(status: os.stat_result) -> Identity:
+        made = real(status)
+        many_s = 1000 * 10**9  # so that the test needs not be quick
+        times = (each // many_s * many_s for each in (made.mtime_ns, made.ctime_ns))
+        return Identity(made.device, made.inode, made.size, *times)
+
+    def verify_for_hours(*arguments: Any, **options: Any) -> Verdict:
+        verdict = real_verify(*arguments, **options)
+        if not hours:
+            rewrite_with_times_put_back(stand.path("a.raw"))
+            hours.append(2)
+        return verdict
+
+    monkeypatch.setattr(Identity, "of", staticmethod(coarse))
+    monkeypatch.setattr(look_module, "verify", verify_for_hours)
+    monkeypatch.setattr(time, "time", lambda: clock() + sum(hours) * 3600)
+    run = stand.restore(max_concurrency=1)
+    assert run["a.raw"].startswith("FAILURE - Changed on disk after it was verified"), run.report
 
 
 def test_token_of_another_process_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:

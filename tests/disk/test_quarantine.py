@@ -121,6 +121,21 @@ def test_what_a_dead_run_had_only_prepared_is_tidied(corrupted, step: str) -> No
     assert names(final.parent) == ["a.raw"]
 
 
+@pytest.mark.rule("W9", fails_when="an empty file that somebody made later is taken for what reserved its name")
+@pytest.mark.parametrize("seconds", [-1, 3600, 86400 * 30])
+def test_an_empty_file_of_another_time_than_the_record_is_left_alone(corrupted, seconds: int) -> None:
+    """A run was killed between its record and the reservation; a person makes a file of that name, or had made it."""
+    quarantine, final, seen = corrupted
+    aside = quarantine.set_aside(final, seen)
+    aside.path.rename(final)
+    aside.path.touch()
+    of_record = aside.record.stat().st_mtime
+    os.utime(aside.path, (of_record + seconds, of_record + seconds))
+    quarantine.look_afresh()
+    assert quarantine.find(final) == []
+    assert names(final.parent) == ["a.raw", "a.raw.corrupted"]
+
+
 def test_records_that_make_no_sense_are_no_reason_to_delete(corrupted) -> None:
     quarantine, final, seen = corrupted
     aside = quarantine.set_aside(final, seen)

@@ -26,7 +26,10 @@ import pytest
 from impl import restore_run
 from impl.termination import TaskTerminated
 from s3_restore.disk.destination import Destination
+from s3_restore.model.exceptions import DestinationGoneError
 from s3_restore.run.last_look import LastLook
+from s3_restore.run.restorer import Restorer
+from s3_restore.run.transfer import Transfer
 from tests.chaos import child as chaos_child
 from tests.support.airflow_lines import task_timeout
 from tests.support.fault_proxy import FaultProxy
@@ -586,6 +589,45 @@ def test_report_of_a_run_that_hangs_is_not_made_below_a_mount_that_was_lost(krak
     hangs.set()
     assert [path.name for path in kraken.destination.iterdir()] == ["a.raw"]
     assert caplog.text.count("(the output location vanished). It says:\nS3 Download Status Report") == 1
+
+
+@pytest.mark.rule("W11", fails_when="a mount that is lost after the last file is a success without a report")
+@pytest.mark.parametrize("when", ["in the last look", "after it"])
+def test_mount_that_is_lost_after_the_last_file_is_no_success(kraken, caplog, monkeypatch, when):
+    """Airflow tries again (A4)."""
+    kraken.back_up({"a.raw": raw_bytes(100, "a")}, "a.raw")
+    owner, name = (LastLook, "take") if when == "in the last look" else (Restorer, "run")
+    real = getattr(owner, name)
+
+    def lose(*arguments: Any) -> Any:
+        result = real(*arguments)
+        kraken.destination.rename(f"{kraken.destination}.lost")
+        return result
+
+    monkeypatch.setattr(owner, name, lose)
+    with pytest.raises(DestinationGoneError):
+        kraken.download("a.raw")
+    assert caplog.text.count("(the output location vanished). It says:\nS3 Download Status Report") == 1
+    assert "\nStatus: COMPLETE FAILURE" in caplog.text
+
+
+@pytest.mark.rule("W10", fails_when="an exception after the last file leaves SUCCESS in a report")
+@pytest.mark.parametrize("verify_only", [False, True])
+def test_error_after_the_last_file_is_no_success(kraken, monkeypatch, verify_only):
+    kraken.back_up({"a.raw": raw_bytes(100, "a")}, "a.raw")
+    kraken.destination.mkdir()
+
+    close = Transfer.close
+
+    def fail(transfer: Transfer) -> None:
+        close(transfer)
+        raise MemoryError
+
+    monkeypatch.setattr(Transfer, "close", fail)
+    with pytest.raises(MemoryError):
+        kraken.download("a.raw", verify_only=verify_only)
+    [report] = kraken.reports
+    assert report.read_text().endswith("\nStatus: COMPLETE FAILURE\n")
 
 
 @pytest.mark.rule("A5")

@@ -190,6 +190,25 @@ def test_v1_a_check_that_is_asked_to_end_has_no_ok_for_what_it_did_not_finish(st
     assert run["b.raw"] == "FAILURE - Not attempted (The task was terminated (SIGTERM))"
 
 
+@pytest.mark.rule("V1", fails_when="what was verified counts as failed where the check is ended before its time")
+def test_v1_what_was_verified_before_a_check_is_asked_to_end_stays_verified(stand: Stand) -> None:
+    """There is no second look at an object."""
+    stand.put("a.raw", b"small", "H1")
+    stand.put("b.raw", PARTS)
+    gate = Gate(stand.server, 3 * MIB)
+    running = checking(stand, max_concurrency=1)
+    ended: list = []
+    thread = threading.Thread(target=lambda: ended.append(running.run(stand.specs())))
+    thread.start()
+    gate.wait()
+    running.stop(reasons.TERMINATED.of())
+    gate.open()
+    thread.join(60)
+    run = Run.of(ended[0], stand.destination)
+    assert run["a.raw"].startswith("OK - Backup verified")
+    assert run["b.raw"].startswith("FAILURE - Not finished")
+
+
 @pytest.mark.rule("V1", "W7")
 def test_v1_memory_does_not_grow_with_the_file(stand: Stand) -> None:
     """One stream, and many parts: W7."""

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from s3_restore.disk import syscalls
 from s3_restore.disk.atomic_write import write_new_file
 from s3_restore.model.expected_hash import ExpectedHash
 from s3_restore.model.file_specs import FileSpec
@@ -148,6 +149,40 @@ def test_report_whose_link_is_made_after_the_call_has_failed_is_one(tmp_path, mo
 
     assert written == tmp_path / "report_0.txt"
     assert list(tmp_path.iterdir()) == [written]
+
+
+@pytest.mark.rule("R5", fails_when="a second report is made where the question after a lost answer is lost too")
+@pytest.mark.parametrize("lacking", ["", "links"])
+@pytest.mark.parametrize("number", [errno.EIO, errno.ETIMEDOUT, errno.EACCES])
+@pytest.mark.parametrize("questions", [1, 2])
+def test_report_is_one_where_the_question_after_a_lost_answer_is_lost_too(
+    tmp_path, monkeypatch, lacking, number, questions
+):
+    """R5: a soft mount, for a moment."""
+    make_without(monkeypatch, lacking)
+    target = tmp_path / "report.txt"
+    link, renameat2, lstat, lost = os.link, syscalls.renameat2, os.lstat, [number] * (1 + questions)
+
+    def name_and_lose(name: Callable[..., None], *arguments: Any) -> None:
+        name(*arguments)
+        if lost:
+            raise OSError(lost.pop(), "lost")
+
+    def look_and_lose(path: Path, **options: Any) -> os.stat_result:
+        if 0 < len(lost) <= questions and Path(path) == target:
+            raise OSError(lost.pop(), "lost")
+        return lstat(path, **options)
+
+    if lacking:
+        monkeypatch.setattr(syscalls, "renameat2", lambda *paths: name_and_lose(renameat2, *paths))
+    else:
+        monkeypatch.setattr(os, "link", lambda *paths: name_and_lose(link, *paths))
+    monkeypatch.setattr(os, "lstat", look_and_lose)
+
+    written = write_new_file(tmp_path, ["report.txt", "report_2.txt", "report_3.txt"], "all is well\n")
+
+    monkeypatch.undo()
+    assert (lost, list(tmp_path.iterdir())) == ([], [written])
 
 
 @pytest.mark.rule("R5", fails_when="an empty file reserves the name where a rename would not overwrite")

@@ -27,6 +27,7 @@ from impl.refusals import failure_of_refusal
 from impl.reporting import Report
 from impl.restore_job import RestoreJob
 from impl.termination import Ends, Noted
+from s3_restore.model import reasons
 from s3_restore.model.exceptions import DestinationGoneError
 from s3_restore.model.outcomes import RestoreSummary, RunStatus, not_attempted
 from s3_restore.model.reasons import Failure
@@ -131,8 +132,11 @@ class RestoreRun:
             if self._stopped_because:  # either this line sees it, or ``_stop`` sees what runs
                 running.stop(self._stopped_because)
             summary = running.run(job.specs)
+            self._check_place(running)
         except BaseException as error:
             why = failure_of_refusal(error)
+            if self._running:
+                self._running.doubt_all()  # what ends by an error is no success, whatever it got to (W10)
             self._conclude(lambda: self._so_far(why), is_gone=isinstance(error, DestinationGoneError))
             raise
         self._conclude(lambda: summary)
@@ -145,6 +149,11 @@ class RestoreRun:
             return BackupCheck(store, job.settings)
         logging.info("Starting download: %d files from %s to %s", files, source, job.destination)
         return Restorer(store, job.destination, job.settings, reserved=job.reserved)
+
+    def _check_place(self, running: BestEffortRun) -> None:
+        """Make sure that what was restored to is there still, after the last look: else Airflow tries again (A4)."""
+        if running.has_lost_its_place():
+            raise DestinationGoneError(reasons.DESTINATION_GONE.of(self._job.destination, "it was lost at the end"))
 
     def _so_far(self, why_not_finished: Failure) -> RestoreSummary:
         """Outcomes of a run that is ended before its time, be it before its first file; without a look at the disk."""

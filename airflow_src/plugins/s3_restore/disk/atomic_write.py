@@ -6,14 +6,15 @@ import contextlib
 import errno
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from s3_restore.disk import owners
 from s3_restore.disk.destination import Destination
-from s3_restore.disk.open_file import is_one_file
+from s3_restore.disk.open_file import Identity
 from s3_restore.disk.owners import Standing
-from s3_restore.disk.syscalls import TAKEN_AWAY, close_fd, rename_to_free, sync_fd, sync_folder, write_all
+from s3_restore.disk.swap import rename_to_free
+from s3_restore.disk.syscalls import TAKEN_AWAY, close_fd, sync_fd, sync_folder, write_all
 from s3_restore.disk.temporary_files import CREATE, FILE_MODE, remove_quietly
 from s3_restore.model.exceptions import NotOnStorageError
 from s3_restore.model.names import REPORT, TEMPORARY_NAME, temporary_name
@@ -57,36 +58,39 @@ def write_new_file(folder: Path, names: Iterable[str], text: str, umask: int | N
 
 def _publish(temporary: Path, paths: Iterable[Path], text: str, umask: int | None) -> Path:
     """Write the temporary file, and give it the first name that is free."""
-    _write_temporary(temporary, text, umask)
+    made = [_write_temporary(temporary, text, umask)]
     with contextlib.suppress(FileNotFoundError):  # taken away already: no clock to ask, nothing is tidied
         _tidy(temporary.parent, os.lstat(temporary).st_mtime)
     for path in paths:
-        for give_name in (_link, rename_to_free, _rename_onto_reservation):
+        for give_name in (os.link, rename_to_free, _rename_onto_reservation):
             try:
                 if not os.path.lexists(temporary):  # a host whose clock is far ahead took it for a dead run's (W6)
-                    _write_temporary(temporary, text, umask)
+                    made.append(_write_temporary(temporary, text, umask))
                 give_name(temporary, path)
-            except FileExistsError:
-                if is_one_file(temporary, path):  # a link that was called a failure came late (soft mounts)
-                    return path
-                break  # the next name
             except OSError as error:
+                # A soft mount may give the name although it says otherwise, then or later: else a second report.
+                if _is_any_of(path, made):
+                    return path
+                if isinstance(error, FileExistsError):
+                    break  # the next name
                 logging.info("%s cannot be named by %s here (%s)", path.name, give_name.__name__, error.strerror)
             else:
                 return path
         else:
-            with contextlib.suppress(FileExistsError):
+            try:
                 _write(path, text, umask)
-                return path
+            except FileExistsError:
+                if not _is_any_of(path, made):
+                    continue
+            return path
     raise FileExistsError(errno.EEXIST, "No free name", str(temporary.parent))
 
 
-def _link(temporary: Path, path: Path) -> None:
-    try:
-        os.link(temporary, path)
-    except OSError:
-        if not is_one_file(temporary, path):  # else it has its name, and another one would be a second report
-            raise
+def _is_any_of(path: Path, made: Sequence[Identity | None]) -> bool:
+    with contextlib.suppress(OSError):
+        there = Identity.of(os.lstat(path))
+        return any(each and there.is_moved(each) for each in made)
+    return False
 
 
 def _rename_onto_reservation(temporary: Path, path: Path) -> None:
@@ -100,10 +104,14 @@ def _rename_onto_reservation(temporary: Path, path: Path) -> None:
         raise
 
 
-def _write_temporary(path: Path, text: str, umask: int | None) -> None:
+def _write_temporary(path: Path, text: str, umask: int | None) -> Identity | None:
     """Write it; again where the system says that it is gone, which is no reason to have no report (W13).
 
     Or that its name is taken: no other process makes this name, so it is of a try whose answer was lost.
+
+    Returns:
+        Its state; None where it is taken away already.
+
     """
     for tries_left in reversed(range(_TRIES)):
         try:
@@ -113,7 +121,11 @@ def _write_temporary(path: Path, text: str, umask: int | None) -> None:
                 raise
             remove_quietly(path)
         else:
-            return
+            break
+    try:
+        return Identity.of(os.lstat(path))
+    except OSError:
+        return None
 
 
 def _write(path: Path, text: str, umask: int | None) -> None:

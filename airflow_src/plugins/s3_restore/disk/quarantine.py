@@ -44,6 +44,7 @@ _GAVE_UP = (errno.EIO, errno.ETIMEDOUT)  # on soft mounts, of a server that may 
 _FORMAT = 1
 _MAX_RECORD_BYTES = 16 * 1024  # a name has at most 255 bytes
 _FORGOTTEN_AFTER_S = 24 * 3600.0  # a record that describes nothing, and whose owner nobody here knows
+_RESERVED_WITHIN_NS = 600 * 10**9  # after its record: both are written in a row, each to the storage
 _NEVER_WRONG: Callable[[Path], bool] = lambda _path: False  # noqa: E731 (a default)
 
 
@@ -327,7 +328,8 @@ def _is(path: Path, identity: Identity) -> bool:
 
 def _clear(version: Quarantined) -> None:
     """Remove a record, and the empty file that may have reserved its name, where nothing was set aside."""
-    if _mtime_ns(version.path) >= _mtime_ns(version.record):  # what was there before is no reservation of ours
+    # What was there before, or was made long after, is no reservation of ours.
+    if 0 <= _mtime_ns(version.path) - _mtime_ns(version.record) <= _RESERVED_WITHIN_NS:
         _withdraw(version)
     else:
         remove_quietly(version.record)

@@ -7,9 +7,10 @@ import logging
 import os
 from pathlib import Path
 
+from s3_restore.disk import syscalls
 from s3_restore.disk.destination import Destination
 from s3_restore.disk.open_file import Identity, TemporaryFile, is_one_file
-from s3_restore.disk.syscalls import NO_HARD_LINKS, rename_to_free, sync_folder
+from s3_restore.disk.syscalls import NO_HARD_LINKS, RENAME_NOREPLACE, sync_folder
 from s3_restore.disk.temporary_files import FILE_MODE, remove_quietly
 from s3_restore.model.exceptions import ChangedMeanwhileError
 
@@ -98,6 +99,28 @@ def _rename(source: Path, final: Path) -> None:
             raise FileExistsError(errno.EEXIST, "Something is there", str(final)) from None
         logging.info("%s cannot be named in one step here (%s)", final, error.strerror)
         os.rename(source, final)
+
+
+def rename_to_free(source: Path, target: Path) -> None:
+    """Rename to a name that must be free, in one step: nothing that appears there meanwhile is overwritten.
+
+    Linux has such a call, and local file systems, FAT and CIFS follow it; NFS and many on FUSE do not.
+
+    Raises:
+        FileExistsError: when something is there.
+        OSError: if it cannot be named so, or not in one step.
+
+    """
+    before = Identity.of(os.lstat(source))
+    try:
+        syscalls.renameat2(source, target, RENAME_NOREPLACE)
+    except OSError as error:
+        try:
+            is_done = Identity.of(os.lstat(target)).is_moved(before)  # whatever the call says (soft mounts)
+        except OSError:
+            raise error from None
+        if not is_done:
+            raise
 
 
 def place_over(source: Path, final: Path) -> Identity:

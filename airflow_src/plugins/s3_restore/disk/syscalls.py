@@ -22,11 +22,11 @@ NO_HARD_LINKS = (
     errno.EIO,  # what rclone's mount says; where the storage failed, what is tried instead fails too
 )
 
+RENAME_NOREPLACE = 1
 _NO_PREALLOCATION = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODEV, errno.EPERM)
 _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # file systems that have no such call
 _libc = ctypes.CDLL(None, use_errno=True)
 _RELATIVE_TO_CWD = -100  # AT_FDCWD
-_RENAME_NOREPLACE = 1
 
 
 def close_fd(fd: int) -> None:
@@ -108,28 +108,6 @@ def fallocate(fd: int, start: int, length: int) -> bool:
     if number not in _NO_PREALLOCATION:
         raise OSError(number, os.strerror(number))
     return False
-
-
-def rename_to_free(source: Path, target: Path) -> None:
-    """Rename to a name that must be free, in one step: nothing that appears there meanwhile is overwritten.
-
-    Linux has such a call, and local file systems, FAT and CIFS follow it; NFS and many on FUSE do not.
-
-    Raises:
-        FileExistsError: when something is there.
-        OSError: if it cannot be named so, or not in one step.
-
-    """
-    was = os.lstat(source)
-    try:
-        renameat2(source, target, _RENAME_NOREPLACE)
-    except OSError:
-        try:
-            now = os.lstat(target)
-        except OSError:
-            now = None
-        if now is None or not os.path.samestat(was, now):  # else it was renamed, whatever the call says (soft mounts)
-            raise
 
 
 def renameat2(source: Path, target: Path, flags: int) -> None:

@@ -94,6 +94,10 @@ class BestEffortRun(ABC):
         """Whether what it restores to is gone, so that nothing may be written there; from any thread."""
         return False
 
+    def doubt_all(self) -> None:
+        """Call no file right any more: the run ends by an error; from any thread."""
+        self._ledger.doubt_all()
+
     def reading(self) -> Reading:
         """How far the run is; from any thread."""
         return self._progress.read()

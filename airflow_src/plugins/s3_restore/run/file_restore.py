@@ -13,6 +13,7 @@ Whatever another program or run does to the file meanwhile leads to another look
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -81,7 +82,7 @@ class FileRestore:
             quarantined = self._parts.quarantine.find(seen.path) if seen.state is LocalState.MISSING else []
             action = decide(seen.state)
             if action is Action.SKIP and seen.identity:
-                return self._skipped(seen.path, seen.identity)
+                return self._skipped(RightFile(spec, seen.path, seen.identity, seen.seen_at))
             work.undecided = seen.identity if action is Action.DOWNLOAD_BESIDE else None
             work.quarantined = quarantined
             try:
@@ -108,13 +109,12 @@ class FileRestore:
             logging.warning("%s: corrupted, set aside as %s, self-healing", self._spec.relative_path, name)
         return self._bring(seen, expected)
 
-    def _skipped(self, path: Path, identity: Identity) -> tuple[FileOutcome, RightFile]:
-        spec = self._spec
-        self._parts.temporaries.remove_leftovers(path)
-        remove_healed(self._parts, path, identity)
-        logging.info("%s: hash correct, skipped (already exists)", spec.relative_path)
-        outcome = FileOutcome(spec.relative_path, Result.SKIPPED, size=identity.size, seconds=self._work.seconds)
-        return outcome, RightFile(spec, path, identity)
+    def _skipped(self, right: RightFile) -> tuple[FileOutcome, RightFile]:
+        name, size = right.spec.relative_path, right.identity.size
+        self._parts.temporaries.remove_leftovers(right.path)
+        remove_healed(self._parts, right.path, right.identity)
+        logging.info("%s: hash correct, skipped (already exists)", name)
+        return FileOutcome(name, Result.SKIPPED, size=size, seconds=self._work.seconds), right
 
     def _set_aside(self, path: Path, seen: Identity) -> None:
         """Move a corrupted version aside, and note that it is."""
@@ -140,12 +140,12 @@ class FileRestore:
         self._parts.destination.make_folders(seen.path)
         in_passing = partial(transfer.ask_in_passing, otherwise=())
         versions = AnyVersion(store, spec, self._parts.etag_hints, transfer.ask, in_passing)
-        identity, older = versions.fetch(self._newest, partial(self._fetch_version, seen.path, expected))
+        right, older = versions.fetch(self._newest, partial(self._fetch_version, seen.path, expected))
         logging.info(
             "%s: hash verified (%s), %.1f MB in %.1fs (%.1f MB/s), %d bytes fetched, %d reused",
             spec.relative_path,
             expected,
-            identity.size / _MB,
+            right.identity.size / _MB,
             work.seconds,
             work.fetched / _MB / max(work.seconds, 1e-6),
             work.fetched,
@@ -154,18 +154,18 @@ class FileRestore:
         outcome = FileOutcome(
             spec.relative_path,
             Result.HEALED if work.quarantined else Result.DOWNLOADED,
-            size=identity.size,
+            size=right.identity.size,
             bytes_fetched=work.fetched,
             bytes_reused=work.reused,
             seconds=work.seconds,
             older_version_of=older.last_modified if older else None,
         )
-        return outcome, RightFile(spec, seen.path, identity)
+        return outcome, right
 
     def _newest(self) -> ObjectVersion | None:
         return self._parts.layouts.newest(self._spec)
 
-    def _fetch_version(self, path: Path, expected: ExpectedHash, version: ObjectVersion | None) -> Identity:
+    def _fetch_version(self, path: Path, expected: ExpectedHash, version: ObjectVersion | None) -> RightFile:
         """Fetch a version, None for the newest, and start over once where that may help."""
         try:
             return self._fetch(path, expected, version, from_scratch=False)
@@ -180,7 +180,7 @@ class FileRestore:
 
     def _fetch(
         self, path: Path, expected: ExpectedHash, version: ObjectVersion | None, *, from_scratch: bool
-    ) -> Identity:
+    ) -> RightFile:
         """Fetch into a temporary file, verify it, and put it in place."""
         spec, work, parts = self._spec, self._work, self._parts
         damaged: DamagedVersion | None = None
@@ -235,18 +235,18 @@ class FileRestore:
         if look(self._parts, self._spec).state is LocalState.RIGHT:
             raise ChangedMeanwhileError("The part size is known now, and the file on disk is right")
 
-    def _put_in_place(self, temporary: TemporaryFile, fetch: Fetch) -> Identity:
-        parts, work = self._parts, self._work
+    def _put_in_place(self, temporary: TemporaryFile, fetch: Fetch) -> RightFile:
+        parts, work, seen_at = self._parts, self._work, time.time()
         identity = put_in_place(temporary, parts.destination, work.quarantined[-1].path if work.quarantined else None)
         if identity is None:
             again = look(parts, self._spec)
             if again.state is not LocalState.RIGHT or again.identity is None:
                 raise ChangedMeanwhileError(f"{temporary.final} is not what was put there")
-            identity = again.identity
+            identity, seen_at = again.identity, again.seen_at
         self._remove_quarantined(work.quarantined)
         if fetch.journal:
             remove_quietly(temporary.journal_path)
-        return identity
+        return RightFile(self._spec, temporary.final, identity, seen_at)
 
     def _damaged_version(self, local: Path, version: ObjectVersion) -> DamagedVersion | None:
         """Find what of a corrupted file is still good by S3's part checksums; None when S3 does not tell."""

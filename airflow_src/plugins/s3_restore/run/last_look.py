@@ -40,22 +40,23 @@ class LastLook:
         times_tell = self._times_tell(right_files)
         states: dict[str, Identity | None] = {
             right.spec.relative_path: right.identity
-            if times_tell and right.identity.shows_later_changes(right.proved_at)
+            if times_tell and right.identity.shows_later_changes(right.seen_at)
             else None
             for right in right_files
         }
-        unstable: set[str] = set()
+        without_inode: set[str] = set()  # files that were hashed here, and whose inode numbers are not stable
         for _ in range(TRIES_WHEN_CHANGED):
             is_settled = True
+            self._ledger.confirm_none()  # what was looked at before a long hashing was not looked at before the report
             for right in self._ledger.right_files:
                 path = right.spec.relative_path
-                if path in unstable or self._is_there(right, states[path]):
+                if self._is_there(right, states[path], without_inode=path in without_inode):
                     self._ledger.confirm(right)
                     continue
                 is_settled = False
                 states[path] = self._prove(right)
-                if self._is_unstable(right):
-                    unstable.add(path)
+                if not self._has_stable_inode(right):
+                    without_inode.add(path)
             if is_settled:
                 return
 
@@ -67,19 +68,25 @@ class LastLook:
         in_doubt = next((right for right in right_files if right.identity.mtime_ns == right.identity.ctime_ns), None)
         return in_doubt is None or self._parts.temporaries.has_change_times(in_doubt.path)
 
-    def _is_there(self, right: RightFile, state: Identity | None) -> bool:
-        try:
-            return state is not None and self._parts.destination.look(right.path) == state
-        except Exception:  # noqa: BLE001 (verifying it says what is wrong)
+    def _is_there(self, right: RightFile, state: Identity | None, *, without_inode: bool) -> bool:
+        now = self._state_of(right)
+        if now is None or state is None:
             return False
+        return now == state or (without_inode and now.is_same_but_for_inode(state))
 
-    def _is_unstable(self, right: RightFile) -> bool:
-        """Whether two looks in a row show two states, as some file systems do: a third would tell nothing."""
-        look_at = self._parts.destination.look
+    def _has_stable_inode(self, right: RightFile) -> bool:
+        """Whether two looks in a row do not differ in the inode number alone, as they do on some file systems.
+
+        Where they differ in times too, somebody may be writing to it: it is hashed again each time.
+        """
+        one, other = self._state_of(right), self._state_of(right)
+        return one is None or other is None or one == other or not one.is_same_but_for_inode(other)
+
+    def _state_of(self, right: RightFile) -> Identity | None:
         try:
-            return look_at(right.path) != look_at(right.path)
-        except Exception:  # noqa: BLE001 (the next look is met by the same)
-            return False
+            return self._parts.destination.look(right.path)
+        except Exception:  # noqa: BLE001 (verifying it says what is wrong)
+            return None
 
     def _prove(self, right: RightFile) -> Identity | None:
         """Verify a file again; None, and it is refuted, where it is not right."""

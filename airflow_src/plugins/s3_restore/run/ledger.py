@@ -65,12 +65,21 @@ class Work:
 
 @dataclass(frozen=True)
 class RightFile:
-    """A file that was proved, the state that it was proved in, and when that was, on the worker's clock."""
+    """A file that was proved.
+
+    Attributes:
+        spec: of it.
+        path: where it is.
+        identity: the state that it was proved in.
+        seen_at: when it was first seen in that state, before its bytes were read, on the worker's clock: whoever wrote
+            to it since then may have changed what was hashed already.
+
+    """
 
     spec: FileSpec
     path: Path
     identity: Identity
-    proved_at: float = field(default_factory=time.time)
+    seen_at: float
 
 
 class Ledger:
@@ -93,6 +102,7 @@ class Ledger:
         self._postponed: dict[str, FileOutcome] = {}
         self._right: dict[str, RightFile] = {}
         self._confirmed: set[str] = set()
+        self._is_doubted = False
 
     def begin(self, work: Work) -> None:
         """Note that a file is in work."""
@@ -122,6 +132,16 @@ class Ledger:
         """Note that a file that is right was looked at once more."""
         with self._lock:
             self._confirmed.add(right.spec.relative_path)
+
+    def confirm_none(self) -> None:
+        """Note that all files that are right are to be looked at once more."""
+        with self._lock:
+            self._confirmed.clear()
+
+    def doubt_all(self) -> None:
+        """Note that the run ends by an error: nothing in it is called right for sure."""
+        with self._lock:
+            self._is_doubted = True
 
     def refute(self, right: RightFile, failure: Failure) -> None:
         """Note that a file that was right is not any more."""
@@ -167,7 +187,9 @@ class Ledger:
                 not_finished = reasons.NOT_FINISHED.of(why).because_of(why)
                 return replace(self._in_work[path].failed(not_finished), bytes_reused=0, seconds=0.0)
             return self._postponed.get(path) or not_attempted([path], why)[0]
-        if done.ok and why and path not in self._confirmed:
+        # What was verified in S3 and restored to nowhere needs no second look.
+        is_confirmed = not self._is_doubted and (path in self._confirmed or path not in self._right)
+        if done.ok and why and not is_confirmed:
             failure = reasons.NOT_CONFIRMED.of(why).because_of(why)
             return replace(done, result=Result.FAILED, failure=failure)
         return done

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -54,11 +55,20 @@ class Parts:
 
 @dataclass(frozen=True)
 class Look:
-    """What is at a final path."""
+    """What is at a final path.
+
+    Attributes:
+        state: what its bytes say.
+        path: of it.
+        identity: its state on the disk; None for nothing.
+        seen_at: when it was seen in it, before its bytes were read, on the worker's clock.
+
+    """
 
     state: LocalState
     path: Path
     identity: Identity | None = None
+    seen_at: float = 0.0
 
 
 def look(parts: Parts, spec: FileSpec) -> Look:
@@ -77,11 +87,12 @@ def look(parts: Parts, spec: FileSpec) -> Look:
     before: Verdict | None = None
     old_news, has_waited = parts.old_news.waits(), False
     while changes < TRIES_WHEN_CHANGED:
+        seen_at = time.time()
         identity = parts.destination.look(path)
         if identity is None:
             return Look(LocalState.MISSING, path)
         if spec.size not in (None, identity.size) and _is_wrong_by_size(parts, spec, identity):
-            return Look(LocalState.WRONG, path, identity)
+            return Look(LocalState.WRONG, path, identity, seen_at)
         try:
             with parts.destination.open_for_reading(path) as file:
                 opened = file.identity()
@@ -107,7 +118,7 @@ def look(parts: Parts, spec: FileSpec) -> Look:
         # and those that were wrong twice are wrong if nobody wrote to the file.
         same_times = after is not None and after.is_same_but_for_inode(identity)
         if settled or (verdict is before and (verdict is Verdict.PROVED or same_times)):
-            return Look(_STATES[verdict], path, opened)
+            return Look(_STATES[verdict], path, opened, seen_at)
         before = verdict
         changes += 1
     raise ChangedMeanwhileError(reasons.KEEPS_CHANGING.text)

@@ -5,6 +5,7 @@ import hashlib
 import os
 import random
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -276,6 +277,77 @@ def test_what_cannot_be_hashed_is_no_digest(native: HashService, monkeypatch: py
         receive(native, bytes(2_000_000), 10**6)
     with pytest.raises(MemoryError, match="no room"):
         native.digests(reader(b"xyz"), [(0, 3)], lambda _count: None)
+
+
+def test_what_cannot_be_hashed_is_known_before_its_bytes_are_gone(
+    native: HashService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread hashed them, and the one whose stream it is asks for the digest in just that moment."""
+
+    def fail(_jobs: object) -> None:
+        raise MemoryError("no room")
+
+    class Full(deque[memoryview]):
+        def popleft(self) -> memoryview:
+            view = super().popleft()
+            asked.append(view)
+            with pytest.raises(MemoryError, match="no room"):
+                stream.settle()
+            return view
+
+    asked: list[memoryview] = []
+    stream = native.stream(md5_backend.new_md5())
+    stream.full = Full()
+    monkeypatch.setattr(md5_backend, "update_many", fail)
+    stream.buffer()[:3] = b"abc"
+    stream.take(3)
+    assert len(asked) == 1
+    monkeypatch.undo()
+    stream.close()
+
+
+def test_no_memory_for_the_second_buffer_leaves_the_first_to_others(
+    native: HashService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    native.stream(md5_backend.new_md5()).close()
+    kept = native.stream(md5_backend.new_md5())  # takes both that are there
+    kept.all_buffers, extra = kept.all_buffers[:1], kept.all_buffers[1:]
+    kept.close()  # so that one is there
+
+    def none_left(_size: int) -> bytearray:
+        raise MemoryError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hash_batches, "bytearray", none_left, raising=False)
+        with pytest.raises(MemoryError):
+            native.stream(md5_backend.new_md5())
+    made: list[int] = []
+    monkeypatch.setattr(hash_batches, "bytearray", lambda size: made.append(size) or bytearray(size), raising=False)
+    native.stream(md5_backend.new_md5()).close()
+    assert len(made) == len(extra)
+
+
+def test_no_memory_for_a_part_of_a_buffer_is_an_error_and_no_wait_without_end(
+    service: HashService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever a thread runs out of memory, the ranges that it has in hand end."""
+    ended: list[BaseException] = []
+
+    def caller() -> None:
+        try:
+            service.digests(reader(b"xyz"), [(0, 3), (0, 3)], lambda _count: None)
+        except MemoryError as error:
+            ended.append(error)
+
+    def fail(*_: object) -> int:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(hash_lanes.FileRange, "fill", fail)
+    thread = threading.Thread(target=caller, daemon=True)
+    thread.start()
+    thread.join(_LIMIT_S)
+    assert ended
+    monkeypatch.undo()
 
 
 def test_a_stream_that_is_given_up_leaves_its_buffers_to_others(

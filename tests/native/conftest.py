@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -14,19 +14,24 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
+def build_native(folder: Path, change: Callable[[Path], None] = lambda _source: None) -> Path:
+    """Build the module from a copy of its source, with a change to it or without, and return the folder it is in."""
+    if not shutil.which("cc"):
+        pytest.skip("no C compiler")
+    source, target = folder / "source", folder / "installed"
+    shutil.copytree(REPOSITORY / "airflow_src/native", source, ignore=shutil.ignore_patterns("build", "*.so", "*-info"))
+    change(source)
+    command = [sys.executable, "setup.py", "--quiet", "build", "--build-lib", str(target)]
+    subprocess.run(command, cwd=source, check=True, capture_output=True)
+    return target
+
+
 @pytest.fixture(scope="session")
 def native_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for PYTHONPATH with the module in it; `NATIVE_BUILT` names one built already (sanitizers)."""
     if built := os.environ.get("NATIVE_BUILT"):
         return Path(built)
-    if not shutil.which("cc"):
-        pytest.skip("no C compiler")
-    source = tmp_path_factory.mktemp("native") / "source"
-    shutil.copytree(REPOSITORY / "airflow_src/native", source, ignore=shutil.ignore_patterns("build", "*.so", "*-info"))
-    target = source.parent / "installed"
-    command = [sys.executable, "setup.py", "--quiet", "build", "--build-lib", str(target)]
-    subprocess.run(command, cwd=source, check=True, capture_output=True)
-    return target
+    return build_native(tmp_path_factory.mktemp("native"))
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.native.conftest import REPOSITORY
+from tests.native.conftest import REPOSITORY, build_native
 
 PLUGINS = REPOSITORY / "airflow_src/plugins"
 CODE = """
@@ -72,6 +72,31 @@ def test_absent_module(tmp_path: Path) -> None:
 def test_module_of_another_machine(tmp_path: Path) -> None:
     line, name = run(stand_in(tmp_path, "raise ImportError('wrong ELF class')"))
     assert "cannot be loaded: wrong ELF class" in line
+    assert name == "hashlib"
+
+
+def test_module_that_cannot_be_loaded_for_whatever_reason(tmp_path: Path) -> None:
+    line, name = run(stand_in(tmp_path, "raise OSError('odd')"))
+    assert "cannot be loaded: OSError: odd" in line
+    assert name == "hashlib"
+
+
+@pytest.mark.parametrize("from_block", [1, 2, 9, 25])
+@pytest.mark.parametrize("lanes", [8, 16])
+def test_miscompiled_kernel_is_never_believed(tmp_path: Path, lanes: int, from_block: int) -> None:
+    """From some block on, it reads the first one again."""
+    if not any(name in Path("/proc/cpuinfo").read_text() for name in ("avx2", "avx512f")):
+        pytest.skip("this processor has no kernel of 16 lanes")
+
+    def damage(source: Path) -> None:
+        header = source / "md5_kernel.h"
+        right, text = "TRANSPOSE(data + g * WIDTH, 64 * block, words[g]);", header.read_text()
+        assert right in text
+        again = f"LANES == {lanes} && block >= {from_block} ? 0 : 64 * block"
+        header.write_text(text.replace(right, right.replace("64 * block", again)))
+
+    line, name = run(build_native(tmp_path, damage))
+    assert "failed its self-test: " in line
     assert name == "hashlib"
 
 

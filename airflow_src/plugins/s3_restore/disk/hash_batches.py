@@ -37,8 +37,14 @@ class HashBatches:
         wanted = BUFFERS_OF_STREAM if self.lanes > 1 else 1
         with self.lock:
             buffers = [self._buffers.pop() for _ in range(min(wanted, len(self._buffers)))]
-        missing = wanted - len(buffers)
-        return StreamHash(self, hasher, buffers + [memoryview(bytearray(hashing.BUFFER_BYTES)) for _ in range(missing)])
+        try:
+            while len(buffers) < wanted:
+                buffers.append(memoryview(bytearray(hashing.BUFFER_BYTES)))
+        except MemoryError:
+            with self.lock:
+                self._buffers.extend(buffers)
+            raise
+        return StreamHash(self, hasher, buffers)
 
     def enter(self, stream: StreamHash, view: memoryview) -> None:
         """Let a full buffer of a stream wait; hash it where it is the last that the others wait for."""
@@ -188,8 +194,8 @@ class StreamHash:
 
     def end_batch(self, error: BaseException | None) -> None:
         """Note that the first full buffer is hashed, or that it could not be."""
+        self._error = self._error or error  # first: whoever sees that nothing is left looks for it
         self.full.popleft()
         self.in_batch = False
-        self._error = self._error or error
         if self._wanted and self._wanted():  # nobody is woken for nothing
             self._changed.notify()

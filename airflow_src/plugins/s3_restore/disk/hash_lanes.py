@@ -140,14 +140,14 @@ class HashLanes:
     def _hash_one_buffer_of_each(self, lanes: list[FileRange], buffers: Sequence[memoryview]) -> list[FileRange]:
         """Advance each by a buffer; returns those that are not at their end."""
         filled: list[tuple[FileRange, memoryview]] = []
-        for lane, buffer in zip(lanes, buffers, strict=False):
-            if count := lane.fill(buffer):
-                filled.append((lane, buffer[:count]))
         try:
+            for lane, buffer in zip(lanes, buffers, strict=False):
+                if count := lane.fill(buffer):
+                    filled.append((lane, buffer[:count]))
             md5_backend.update_many([(lane.hasher, view) for lane, view in filled])
         except BaseException as error:  # noqa: BLE001 (for the threads that wait)
-            for lane, _ in filled:
-                lane.error = error
+            for lane in lanes:
+                lane.error = lane.error or error
         else:
             for lane, view in filled:
                 lane.advance(len(view))

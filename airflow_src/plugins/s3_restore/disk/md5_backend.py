@@ -34,6 +34,8 @@ def _load() -> tuple[Any, str]:
     except ImportError as error:
         why = "is not installed" if error.name == _MODULE else f"cannot be loaded: {error}"
         return None, f"hashlib (the native module {_MODULE} {why})"
+    except Exception as error:  # noqa: BLE001 - whatever it does, hashlib can do the work
+        return None, f"hashlib (the native module {_MODULE} cannot be loaded: {type(error).__name__}: {error})"
     try:
         return _proved(module, forced)
     except Exception as error:  # noqa: BLE001 - whatever it does, hashlib can do the work

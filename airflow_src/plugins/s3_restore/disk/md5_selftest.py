@@ -40,9 +40,11 @@ def _fault_with(module: Any, streams: int, numbers: random.Random) -> str | None
     expected = [hashlib.md5(usedforsecurity=False) for _ in range(streams)]
     states = [module.MD5() for _ in range(streams)]
     copies: list[tuple[Any, str]] = []
-    for _ in range(3):
-        # Whole blocks, nearly whole ones, and anything.
-        pieces = [numbers.randbytes(numbers.choice((0, 64, 128, 55, 119, numbers.randrange(700)))) for _ in states]
+    for most_blocks in (1, 8, 40):
+        # All lanes go on for as many blocks as the shortest has; then whole blocks, nearly whole ones, and anything.
+        together = 64 * numbers.randrange(most_blocks)
+        more = [numbers.choice((0, 64, 128, 55, 119, numbers.randrange(700))) for _ in states]
+        pieces = [numbers.randbytes(together + count) for count in more]
         module.update_many(list(zip(states, pieces, strict=True)))
         for reference, piece in zip(expected, pieces, strict=True):
             reference.update(piece)

@@ -30,7 +30,7 @@ LINKS_GBIT_S = (1, 10, 100)
 PAYLOAD_SHARE = 0.955
 """Bytes of files in the bytes of a link: the shaped link of benchmarks/README.md carries 95.5 of 100 MB/s."""
 PLANNED_LOAD = 0.75
-"""Share of a core that is planned with. On 2 cores that also ran the source, a restore kept 66 (TLS) to 82 % busy."""
+"""Share of a core that is planned with. On 2 cores that also ran the source, a restore kept 58 (TLS) to 65 % busy."""
 WORKER_CORES = 4
 CONNECTIONS_OF_A_RESTORE = max(12, 2 * WORKER_CORES)
 """`max_concurrency` unless set: 2 for each core, from 12 to 16."""

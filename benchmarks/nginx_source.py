@@ -45,7 +45,7 @@ http {{
     }}
 }}
 """
-# The server chooses one cipher for all, as AWS S3 does: left to them, Go takes the short key, and OpenSSL the long one.
+# The server chooses one cipher for all: left to the clients, Go takes the short key, and OpenSSL the long one.
 _TLS = """\
 ssl_certificate {pair.certificate};
         ssl_certificate_key {pair.key};

@@ -363,11 +363,8 @@ def assert_a_write_that_puts_times_back_is_seen(stand: Stand, state: str) -> Non
     assert run["b.raw"].startswith("OK - Downloaded")
 
 
-@pytest.mark.parametrize("state", ["right", "missing"])
-def test_each_ok_is_looked_at_where_times_are_whole_seconds(
-    stand: Stand, monkeypatch: pytest.MonkeyPatch, state: str
-) -> None:
-    """Old ext4, SFTP, HFS+, FAT: another program writes to a file in the second in which it was proved."""
+def show_coarse_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Old ext4, SFTP, HFS+, FAT count whole seconds."""
     real = Identity.of
 
     def coarse(status: os.stat_result) -> Identity:
@@ -377,6 +374,14 @@ def test_each_ok_is_looked_at_where_times_are_whole_seconds(
         return Identity(made.device, made.inode, made.size, *times)
 
     monkeypatch.setattr(Identity, "of", staticmethod(coarse))
+
+
+@pytest.mark.parametrize("state", ["right", "missing"])
+def test_each_ok_is_looked_at_where_times_are_whole_seconds(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    """Old ext4, SFTP, HFS+, FAT: another program writes to a file in the second in which it was proved."""
+    show_coarse_times(monkeypatch)
     assert_a_write_that_puts_times_back_is_seen(stand, state)
 
 
@@ -507,14 +512,8 @@ def test_each_ok_is_looked_at_where_times_are_whole_seconds_and_hashing_takes_lo
     """It is written to in the second in which hashing begins, behind the front; that ends more than an hour later."""
     stand.put("a.raw", DATA, "H1")
     stand.place("a.raw", DATA)
-    real, real_verify, clock = Identity.of, look_module.verify, time.time
+    real_verify, clock = look_module.verify, time.time
     hours: list[int] = []
-
-    def coarse(status: os.stat_result) -> Identity:
-        made = real(status)
-        many_s = 1000 * 10**9  # so that the test needs not be quick
-        times = (each // many_s * many_s for each in (made.mtime_ns, made.ctime_ns))
-        return Identity(made.device, made.inode, made.size, *times)
 
     def verify_for_hours(*arguments: Any, **options: Any) -> Verdict:
         verdict = real_verify(*arguments, **options)
@@ -523,7 +522,7 @@ def test_each_ok_is_looked_at_where_times_are_whole_seconds_and_hashing_takes_lo
             hours.append(2)
         return verdict
 
-    monkeypatch.setattr(Identity, "of", staticmethod(coarse))
+    show_coarse_times(monkeypatch)
     monkeypatch.setattr(look_module, "verify", verify_for_hours)
     monkeypatch.setattr(time, "time", lambda: clock() + sum(hours) * 3600)
     run = stand.restore(max_concurrency=1)

@@ -172,11 +172,9 @@ def test_v1_an_object_that_is_replaced_meanwhile_is_never_verified_in_two_halves
     assert checked[0]["a.raw"].startswith("FAILURE - ")
 
 
-@pytest.mark.rule("V1")
-def test_v1_a_check_that_is_asked_to_end_has_no_ok_for_what_it_did_not_finish(stand: Stand) -> None:
-    stand.put("a.raw", PARTS)
-    stand.put("b.raw", PARTS, part_mib=2)
-    gate = Gate(stand.server, 3 * MIB)
+def check_asked_to_end(stand: Stand, at: int) -> Run:
+    """Check one file after the other, and be asked to end when so many bytes of one have come."""
+    gate = Gate(stand.server, at)
     running = checking(stand, max_concurrency=1)
     ended: list = []
     thread = threading.Thread(target=lambda: ended.append(running.run(stand.specs())))
@@ -185,7 +183,14 @@ def test_v1_a_check_that_is_asked_to_end_has_no_ok_for_what_it_did_not_finish(st
     running.stop(reasons.TERMINATED.of())
     gate.open()
     thread.join(60)
-    run = Run.of(ended[0], stand.destination)
+    return Run.of(ended[0], stand.destination)
+
+
+@pytest.mark.rule("V1")
+def test_v1_a_check_that_is_asked_to_end_has_no_ok_for_what_it_did_not_finish(stand: Stand) -> None:
+    stand.put("a.raw", PARTS)
+    stand.put("b.raw", PARTS, part_mib=2)
+    run = check_asked_to_end(stand, at=3 * MIB)
     assert run["a.raw"].startswith("FAILURE - Not finished (The task was terminated (SIGTERM))")
     assert run["b.raw"] == "FAILURE - Not attempted (The task was terminated (SIGTERM))"
 
@@ -195,16 +200,7 @@ def test_v1_what_was_verified_before_a_check_is_asked_to_end_stays_verified(stan
     """There is no second look at an object."""
     stand.put("a.raw", b"small", "H1")
     stand.put("b.raw", PARTS)
-    gate = Gate(stand.server, 3 * MIB)
-    running = checking(stand, max_concurrency=1)
-    ended: list = []
-    thread = threading.Thread(target=lambda: ended.append(running.run(stand.specs())))
-    thread.start()
-    gate.wait()
-    running.stop(reasons.TERMINATED.of())
-    gate.open()
-    thread.join(60)
-    run = Run.of(ended[0], stand.destination)
+    run = check_asked_to_end(stand, at=3 * MIB)
     assert run["a.raw"].startswith("OK - Backup verified")
     assert run["b.raw"].startswith("FAILURE - Not finished")
 
